@@ -1,0 +1,76 @@
+"""Bytes on disk -> (records, labels). Knows nothing of the model or of TensorFlow.
+
+One module of this package is one data set: `data/NAME.py` with a function `load(data_dir)` that
+returns a `Dataset` is all that `--dataset NAME` needs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # numpy would make `train.py --help` wait
+    import numpy as np
+
+
+class DataError(Exception):
+    """The pictures cannot be had; the message is one sentence for the user that names the file."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Pictures with their labels.
+
+    Attributes:
+      records: uint8 [N, 3 * original_dim * original_dim], channel-major: all red values of a
+        picture row by row, then green, then blue.
+      labels: int32 [N], index into the data set's class_names.
+    """
+
+    records: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set, read.
+
+    Attributes:
+      train, test: the two splits.
+      class_names: one name per class, in the order of the labels.
+      original_dim: side of a stored picture in pixels.
+      resize_dim: side of the crop that the net sees, in pixels.
+      mirrored: whether a picture seen in a mirror is still of its class (a digit is not).
+    """
+
+    train: Split
+    test: Split
+    class_names: tuple[str, ...]
+    original_dim: int
+    resize_dim: int
+    mirrored: bool
+
+
+def names() -> list[str]:
+    """The data sets there are, in alphabetical order."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def load(name: str, data_dir: Path | None = None) -> Dataset:
+    """Reads a data set, downloading it first where that is needed.
+
+    Args:
+      name: one of `names()`.
+      data_dir: folder that holds the files or gets the download; None for the data set's own
+        default.
+
+    Raises:
+      DataError: there is no such data set, a file is missing, unreadable or damaged, or the
+        download failed.
+    """
+    if name not in names():
+        raise DataError(f"{name}: is no data set; there are {', '.join(names())}.")
+    return importlib.import_module(f"{__name__}.{name}").load(data_dir)

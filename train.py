@@ -1,0 +1,219 @@
+#!/usr/bin/env python3
+"""Trains the chapter's SqueezeNetModel and evaluates it: `python train.py`.
+
+Everything that a run writes goes into one folder, --run_dir. The same command again goes on from
+the newest checkpoint there. `python train.py --help` lists the flags.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import math
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import data
+from training import recipe
+from training.console import TrainingBar, load_tensorflow_quietly, print_report
+from training.run_dir import RunError, check_same_run, open_run_dir, read_settings, write_json
+
+if TYPE_CHECKING:  # TensorFlow takes seconds to import: only once the flags and the data are right
+    from squeezenet_model import SqueezeNetModel
+
+DEFAULT_DATASET = "digits"
+
+
+def parse_flags(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The flags of the command line; a wrong one ends the program with exit code 2."""
+    parser = Parser(
+        description='Train the SqueezeNet of the chapter "Fire Module" and evaluate it.',
+        epilog="The same command again goes on from the newest checkpoint in --run_dir.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add(
+        "--dataset",
+        choices=data.names(),
+        help=f"pictures to train on (default: {DEFAULT_DATASET}, which need no download)",
+    )
+    add("--data_dir", type=Path, help="folder of the pictures' files (default: data/downloads)")
+    add("--run_dir", type=Path, help="folder of the run (default: runs/<dataset>)")
+    add(
+        "--num_epochs",
+        type=positive(float),
+        help="how many times each training picture is shown "
+        f"(default: {recipe.NUM_EPOCHS['digits']:g} for digits, "
+        f"{recipe.NUM_EPOCHS['cifar10']:g} for cifar10, which is 10,000 steps)",
+    )
+    add(
+        "--batch_size",
+        type=positive(int),
+        default=recipe.BATCH_SIZE,
+        help="pictures a step (default: %(default)s)",
+    )
+    add(
+        "--learning_rate",
+        type=positive(float),
+        default=recipe.LEARNING_RATE,
+        help="highest step size of Adam; it rises to this and falls to 0 (default: %(default)s)",
+    )
+    add(
+        "--eval_every",
+        type=positive(int),
+        help="steps from one checkpoint and evaluation to the next "
+        f"(default: a tenth of the run, at most {recipe.MOST_STEPS_BETWEEN_EVALS:,})",
+    )
+    add(
+        "--num_towers",
+        type=positive(int),
+        help="equal parts of a batch, worked on side by side (default: one for every 32 pictures)",
+    )
+    add("--seed", type=seed, default=0, help="whole number that fixes all chance (default: 0)")
+    add("--eval_only", action="store_true", help="evaluate the newest checkpoint, train nothing")
+    flags = parser.parse_args(arguments)
+    if flags.num_towers and flags.batch_size % flags.num_towers:
+        parser.error(
+            f"--num_towers {flags.num_towers} does not divide --batch_size {flags.batch_size}"
+        )
+    return flags
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with a wrong flag answered by one sentence in place of the whole usage."""
+
+    def error(self, message: str) -> None:
+        """Ends the program with exit code 2."""
+        self.exit(2, f"{self.prog}: error: {message}; see --help.\n")
+
+
+def positive(kind: type) -> callable:
+    """An argparse type: a finite number of that kind over 0."""
+
+    def parse(text: str):
+        try:
+            number = kind(text)
+            if 0 < number < math.inf:
+                return number
+        except ValueError:
+            pass
+        what = "whole number" if kind is int else "number"
+        raise argparse.ArgumentTypeError(f"{text!r} is no {what} above 0")
+
+    return parse
+
+
+def seed(text: str) -> int:
+    """An argparse type: a whole number that fits 32 bits."""
+    if text.isascii() and text.isdigit() and int(text) < 2**31:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 to {2**31 - 1:,}")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command; returns its exit code: 0, or 2 for what only the user can mend."""
+    flags = parse_flags(arguments)
+    try:
+        (evaluate if flags.eval_only else train)(flags)
+    except (data.DataError, RunError) as error:
+        print(f"train.py: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def train(flags: argparse.Namespace) -> None:
+    """Trains from the newest checkpoint to the last step; leaves results.json in the run's folder.
+
+    Raises:
+      DataError, RunError: with a sentence for the user.
+    """
+    started = time.perf_counter()
+    name = flags.dataset or DEFAULT_DATASET
+    run_dir = flags.run_dir or Path("runs", name)
+    dataset = data.load(name, flags.data_dir)
+    steps_per_epoch = len(dataset.train.labels) / flags.batch_size
+    load_tensorflow_quietly()
+    from training import loop
+    from training.evaluation import Evaluator
+
+    model = build_model(dataset)
+    schedule = loop.Schedule(**plan(flags, name, steps_per_epoch))
+    open_run_dir(run_dir, {**describe(name, dataset, model), **dataclasses.asdict(schedule)})
+
+    with (
+        Evaluator(model, dataset.test, dataset.class_names) as evaluator,
+        TrainingBar(schedule.total_steps, steps_per_epoch) as bar,
+    ):
+        evaluation, images_per_second = loop.train(
+            model, dataset, schedule, run_dir, evaluator, bar
+        )
+        results = evaluator.summarize(evaluation)
+    results["images_per_second"] = images_per_second
+    results["wall_seconds"] = time.perf_counter() - started
+    if images_per_second is not None:
+        write_json(run_dir / "results.json", results)
+    print_report(results, run_dir)
+
+
+def evaluate(flags: argparse.Namespace) -> None:
+    """Evaluates the newest checkpoint of a run on its test split; writes nothing.
+
+    Raises:
+      DataError, RunError: with a sentence for the user.
+    """
+    run_dir = flags.run_dir or Path("runs", flags.dataset or DEFAULT_DATASET)
+    settings = read_settings(run_dir)
+    if settings is None:
+        raise RunError(f"{run_dir}: holds no run to evaluate; give the --run_dir of one.")
+    name = flags.dataset or settings.get("dataset")
+    dataset = data.load(name, flags.data_dir)
+    load_tensorflow_quietly()
+    from training.checkpoints import newest_checkpoint
+    from training.evaluation import Evaluator
+
+    model = build_model(dataset)
+    check_same_run(run_dir, settings, describe(name, dataset, model))
+    checkpoint = newest_checkpoint(run_dir)
+    if checkpoint is None:
+        raise RunError(f"{run_dir}: holds no whole checkpoint to evaluate; train first.")
+    with Evaluator(model, dataset.test, dataset.class_names) as evaluator:
+        print_report(evaluator.summarize(evaluator.evaluate(checkpoint)), run_dir)
+
+
+def plan(flags: argparse.Namespace, dataset_name: str, steps_per_epoch: float) -> dict:
+    """The numbers of the run (`training.loop.Schedule`): the flags, and defaults for the rest."""
+    num_epochs = flags.num_epochs or recipe.num_epochs(dataset_name)
+    total_steps = math.ceil(num_epochs * steps_per_epoch)
+    return {
+        "batch_size": flags.batch_size,
+        "total_steps": total_steps,
+        "warm_up_steps": recipe.warm_up_steps(steps_per_epoch, total_steps),
+        "learning_rate": flags.learning_rate,
+        "eval_every": flags.eval_every or recipe.eval_every(total_steps),
+        "num_towers": flags.num_towers or recipe.num_towers(flags.batch_size),
+        "seed": flags.seed,
+    }
+
+
+def build_model(dataset: data.Dataset) -> SqueezeNetModel:
+    """The chapter's model for the pictures and classes of a data set."""
+    from squeezenet_model import SqueezeNetModel
+
+    return SqueezeNetModel(dataset.original_dim, dataset.resize_dim, len(dataset.class_names))
+
+
+def describe(name: str, dataset: data.Dataset, model: SqueezeNetModel) -> dict:
+    """What a checkpoint fits: the data set's classes, and the net."""
+    return {
+        "dataset": name,
+        "class_names": list(dataset.class_names),
+        "original_dim": model.original_dim,
+        "resize_dim": model.resize_dim,
+        "net": [list(params) for params in model.FIRE_PARAMS_1 + model.FIRE_PARAMS_2],
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

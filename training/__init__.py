@@ -1,0 +1,1 @@
+"""Model + data -> a trained checkpoint: the parts that train.py puts together."""

@@ -1,0 +1,138 @@
+"""What the user sees in the terminal, and what of TensorFlow's chatter they do not."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+from tqdm import tqdm
+
+# How a line of TensorFlow's C++ log begins: with its severity and date, or the other way round.
+CHATTER = re.compile(
+    rb"[IWE]\d{4} |\d{4}(-\d\d){2} [\d:.]+: [IWE] |WARNING: All log messages before"
+)
+PLAIN_LINE_SECONDS = 10.0  # where there is no terminal for a bar
+
+
+def load_tensorflow_quietly() -> None:
+    """Imports TensorFlow, and lets it look for devices, without the lines it logs meanwhile.
+
+    TF_CPP_MIN_LOG_LEVEL alone does not stop what TensorFlow 2.21 logs in its start-up: those lines
+    go straight to file descriptor 2. Anything else that is written there comes through.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with filtered_stderr(CHATTER):
+        from squeezenet_model import tf
+
+        tf.config.list_physical_devices()
+    # The TF1 interface is deprecated, which is no news to someone who came for it.
+    tf.logging.set_verbosity(tf.logging.ERROR)
+    warnings.filterwarnings("ignore", message=r"`tf\.layers\.\w+` is deprecated")
+
+
+@contextlib.contextmanager
+def filtered_stderr(unwanted: re.Pattern[bytes]) -> Iterator[None]:
+    """Holds back what is written to stderr, and at the end lets through all but unwanted lines."""
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as held_back:
+        os.dup2(held_back.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            held_back.seek(0)
+            for line in held_back:
+                if not unwanted.match(line):
+                    os.write(2, line)
+
+
+class TrainingBar:
+    """The progress of a training run on stdout: a bar on a terminal, elsewhere plain lines.
+
+    A context manager, which ends the bar.
+
+    Args:
+      total_steps: steps of the whole run.
+      steps_per_epoch: steps in which every training picture is seen once; need not be whole.
+    """
+
+    def __init__(self, total_steps: int, steps_per_epoch: float):
+        self._total_steps = total_steps
+        self._steps_per_epoch = steps_per_epoch
+        self._bar = None
+        self._next_line = time.monotonic()
+
+    def __enter__(self) -> TrainingBar:
+        return self
+
+    def __exit__(self, *exc_info) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def stepped(self, values, images_per_second: float | None) -> None:
+        """Shows a step's values."""
+        epochs = round(self._total_steps / self._steps_per_epoch)
+        epoch = f"epoch {min(int(values.step / self._steps_per_epoch) + 1, epochs)}/{epochs}"
+        numbers = f"loss {values.loss:.3f}  accuracy {values.accuracy:4.0%}"
+        if images_per_second is not None:
+            numbers += f"  {images_per_second:,.0f} images/s"
+        if sys.stdout.isatty():
+            self._draw(int(values.step), epoch, numbers)
+        elif time.monotonic() >= self._next_line or values.step == self._total_steps:
+            self._next_line = time.monotonic() + PLAIN_LINE_SECONDS
+            print(f"step {values.step:,}/{self._total_steps:,}  {epoch}  {numbers}", flush=True)
+
+    def _draw(self, step: int, epoch: str, numbers: str) -> None:
+        if self._bar is None:
+            self._bar = tqdm(
+                total=self._total_steps,
+                initial=step - 1,
+                file=sys.stdout,
+                dynamic_ncols=True,
+                bar_format="{desc} |{bar}| step {n_fmt}/{total_fmt}  {postfix}  {remaining} left",
+            )
+        self._bar.set_description_str(epoch, refresh=False)
+        self._bar.postfix = numbers
+        self._bar.update(step - self._bar.n)
+
+    def evaluated(self, evaluation) -> None:
+        """Prints an evaluation's line above the bar."""
+        tqdm.write(
+            f"step {evaluation.step:,}: test accuracy {evaluation.accuracy:.2%}, "
+            f"loss {evaluation.loss:.4f}",
+            file=sys.stdout,
+        )
+
+
+def print_report(results: dict, run_dir: Path) -> None:
+    """Prints what a run came to; results is what results.json holds."""
+    low, high = results["test_accuracy_interval_95"]
+    classes = [f"{name} {share:.1%}" for name, share in results["class_accuracies"].items()]
+    rows = [
+        (
+            "test accuracy",
+            f"{results['test_accuracy']:.2%} (95% interval {low:.2%} to {high:.2%}, "
+            f"{results['test_size']:,} pictures)",
+        ),
+        ("test loss", f"{results['test_loss']:.4f}"),
+        ("of each class", "  ".join(classes[:5])),
+        *(("", "  ".join(classes[i : i + 5])) for i in range(5, len(classes), 5)),
+        ("parameters", f"{results['parameters']:,}"),
+    ]
+    if results.get("images_per_second"):
+        rows.append(("training speed", f"{results['images_per_second']:,.0f} images/s"))
+    rows.append(("checkpoint", results["checkpoint"]))
+    rows.append(("to look inside", f"tensorboard --logdir {run_dir}"))
+    print()
+    for name, text in rows:
+        print(f"{name:<15} {text}")

@@ -1,0 +1,126 @@
+"""Evaluation of a checkpoint, in a graph and session of its own."""
+
+from __future__ import annotations
+
+import copy
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from data import Split
+from squeezenet_model import SqueezeNetModel
+from training.input_pipeline import preprocessed
+
+BATCH_SIZE = 250  # large enough to keep a core busy, small enough for several in its cache
+
+
+class Evaluation(NamedTuple):
+    """What a checkpoint makes of a split of N pictures.
+
+    Attributes:
+      checkpoint: its path, without extension.
+      step: its global_step.
+      probs: float32 [N, classes], each row sums to 1.
+      predictions: int64 [N], the most probable class of each picture.
+      accuracy: share predicted right, 0..1.
+      loss: mean cross-entropy in nats.
+    """
+
+    checkpoint: str
+    step: int
+    probs: np.ndarray
+    predictions: np.ndarray
+    accuracy: float
+    loss: float
+
+
+class Evaluator:
+    """Runs a split through the net, every picture exactly once, for one checkpoint after another.
+
+    The graph is built once; use it as a context manager, which closes the session.
+    """
+
+    def __init__(self, model: SqueezeNetModel, split: Split, class_names: tuple[str, ...]):
+        self.model = copy.copy(model)  # run_model_setup leaves its tensors on it
+        self.split = split
+        self.class_names = class_names
+        with tf.Graph().as_default():
+            record_size = 3 * model.original_dim**2
+            self.records = tf.placeholder(tf.uint8, [None, record_size], name="records")
+            self.labels = tf.placeholder(tf.int32, [None], name="labels")
+            self.model.run_model_setup(
+                preprocessed(self.records, model), self.labels, is_training=False
+            )
+            self.global_step = tf.train.get_or_create_global_step()
+            self.variables = tf.trainable_variables()
+            self.saver = tf.train.Saver()
+            # One thread an op and one batch a core: no core ever waits for another.
+            self.session = tf.Session(config=tf.ConfigProto(intra_op_parallelism_threads=1))
+
+    def __enter__(self) -> Evaluator:
+        return self
+
+    def __exit__(self, *exc_info) -> None:
+        self.session.close()
+
+    def evaluate(self, checkpoint: str) -> Evaluation:
+        """Restores a checkpoint and runs the whole split, the last partial batch included.
+
+        Args:
+          checkpoint: path without extension, as `tf.train.Saver` gives it.
+        """
+        self.saver.restore(self.session, checkpoint)
+        starts = range(0, len(self.split.labels), BATCH_SIZE)
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            probs, predictions, losses = zip(*threads.map(self._run_batch, starts), strict=True)
+        probs, predictions = np.concatenate(probs), np.concatenate(predictions)
+        return Evaluation(
+            checkpoint=checkpoint,
+            step=int(self.session.run(self.global_step)),
+            probs=probs,
+            predictions=predictions,
+            accuracy=float(np.mean(predictions == self.split.labels)),
+            loss=float(np.sum(losses) / len(self.split.labels)),
+        )
+
+    def summarize(self, evaluation: Evaluation) -> dict:
+        """The evaluation as results.json has it; accuracies and their interval are shares, 0..1."""
+        # Imported here because they take a second, and only the end of a run needs them.
+        import tf_slim
+        from scipy.stats import binomtest
+        from sklearn.metrics import recall_score
+
+        labels, size = self.split.labels, len(self.split.labels)
+        right = int(np.sum(evaluation.predictions == labels))
+        interval = binomtest(right, size).proportion_ci(0.95, method="wilson")
+        class_accuracies = recall_score(
+            labels,
+            evaluation.predictions,
+            labels=range(len(self.class_names)),
+            average=None,
+            zero_division=np.nan,
+        )
+        parameters, _ = tf_slim.model_analyzer.analyze_vars(self.variables)
+        return {
+            "test_accuracy": evaluation.accuracy,
+            "test_accuracy_interval_95": [interval.low, interval.high],
+            "test_loss": evaluation.loss,
+            "test_size": size,
+            "class_accuracies": dict(zip(self.class_names, class_accuracies.tolist(), strict=True)),
+            "steps": evaluation.step,
+            "parameters": parameters,
+            "checkpoint": evaluation.checkpoint,
+        }
+
+    def _run_batch(self, start: int) -> tuple[np.ndarray, np.ndarray, float]:
+        """Probabilities, predictions and summed loss of the batch that begins at picture start."""
+        batch = slice(start, start + BATCH_SIZE)
+        labels = self.split.labels[batch]
+        probs, predictions, loss = self.session.run(
+            [self.model.probs, self.model.predictions, self.model.loss],
+            {self.records: self.split.records[batch], self.labels: labels},
+        )
+        return probs, predictions, loss * len(labels)

@@ -1,0 +1,77 @@
+"""The TensorBoard events of a run: train and eval as two curves of one chart, and the graph."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import tensorflow.compat.v1 as tf
+
+from squeezenet_model import SqueezeNetModel
+from training.evaluation import Evaluation
+from training.towers import TrainingStep
+
+
+class EventWriters:
+    """Writes into run_dir/train and run_dir/eval; a context manager that closes both.
+
+    Args:
+      run_dir: folder of the run.
+      first_step: steps already taken. Events that an interrupted run wrote of later steps are
+        taken back (TensorBoard drops them when it meets the START of a session), so that a
+        resumed curve neither overlaps itself nor has a gap.
+      model: its graph, as the chapter draws it, is written when first_step is 0.
+    """
+
+    def __init__(self, run_dir: Path, first_step: int, model: SqueezeNetModel):
+        self.train = tf.summary.FileWriter(str(run_dir / "train"))
+        self.eval = tf.summary.FileWriter(str(run_dir / "eval"))
+        if first_step == 0:
+            self.train.add_graph(chapter_graph(model))
+        start = tf.SessionLog(status=tf.SessionLog.START)
+        self.train.add_session_log(start, first_step + 1)
+        self.eval.add_session_log(start, first_step)  # the checkpoint at hand is evaluated again
+
+    def __enter__(self) -> EventWriters:
+        return self
+
+    def __exit__(self, *exc_info) -> None:
+        self.train.close()
+        self.eval.close()
+
+    def write_step(self, values: TrainingStep, images_per_second: float | None) -> None:
+        """Adds a training step's loss, accuracy, learning rate and speed."""
+        scalars = {
+            "loss": values.loss,
+            "accuracy": values.accuracy,
+            "learning_rate": values.learning_rate,
+        }
+        if images_per_second is not None:
+            scalars["images_per_second"] = images_per_second
+        add_scalars(self.train, int(values.step), scalars)
+
+    def write_evaluation(self, evaluation: Evaluation) -> None:
+        """Adds an evaluation's loss and accuracy."""
+        scalars = {"loss": evaluation.loss, "accuracy": evaluation.accuracy}
+        add_scalars(self.eval, evaluation.step, scalars)
+        self.eval.flush()
+
+
+def add_scalars(writer: tf.summary.FileWriter, step: int, scalars: dict[str, float]) -> None:
+    """Writes one event with a value per tag."""
+    values = [tf.Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
+    writer.add_summary(tf.Summary(value=values), step)
+
+
+def chapter_graph(model: SqueezeNetModel) -> tf.Graph:
+    """The net as the chapter's class builds it: one tower, no gradients, no optimizer.
+
+    This is what TensorBoard's Graphs tab shows. The graph that trains holds a copy of the net per
+    tower, and their gradients, which would hide it.
+    """
+    with tf.Graph().as_default() as graph:
+        shape = [None, model.resize_dim, model.resize_dim, 3]
+        inputs = tf.placeholder(tf.float32, shape, name="input")
+        labels = tf.placeholder(tf.int32, [None], name="labels")
+        copy.copy(model).run_model_setup(inputs, labels, is_training=False)
+    return graph

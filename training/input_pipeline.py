@@ -1,0 +1,160 @@
+"""The training pictures, batch by batch.
+
+Their order, crops and flips are functions of (seed, step). Nothing here remembers what it dealt out before, so a run that starts again at step n sees just
+what the run that was never stopped sees from step n on. (`tf.data`'s shuffle buffer and
+`tf.random_crop` keep their state in the session and begin anew with each.)
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from data import Split
+from squeezenet_model import SqueezeNetModel
+
+ORDER, CROPS = range(2)  # what a random stream is for; keeps the streams of one seed apart
+PREFETCHED_BATCHES = 4  # enough that a checkpoint or an evaluation does not run the pipeline dry
+
+
+@functools.lru_cache(maxsize=2)
+def epoch_order(size: int, seed: int, epoch: int) -> np.ndarray:
+    """The order in which an epoch shows the pictures: int64 [size], each index once."""
+    return np.random.default_rng([seed, ORDER, epoch]).permutation(size)
+
+
+def batch_indices(size: int, batch_size: int, seed: int, step: int) -> np.ndarray:
+    """The pictures of one step: int64 [batch_size], indices 0..size - 1.
+
+    The epochs follow each other without a gap; a batch may end one and begin the next, so that
+    every batch is full and every epoch shows every picture exactly once.
+    """
+    positions = np.arange(step * batch_size, (step + 1) * batch_size)
+    epochs = positions // size
+    indices = np.empty_like(positions)
+    for epoch in np.unique(epochs):
+        here = epochs == epoch
+        indices[here] = epoch_order(size, seed, int(epoch))[positions[here] % size]
+    return indices
+
+
+def random_offsets(
+    batch_size: int, positions: int, mirrored: bool, seed: int, step: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where one step's pictures are cropped, and which are flipped.
+
+    Args:
+      batch_size: number of pictures.
+      positions: how many places a crop can start at, along each side.
+      mirrored: whether to flip half of the pictures, or none.
+      seed, step: what the result is a function of.
+
+    Returns:
+      top, left: int64 [batch_size], 0..positions - 1; flip: bool [batch_size].
+    """
+    rng = np.random.default_rng([seed, CROPS, step])
+    top, left = rng.integers(0, positions, [2, batch_size])
+    return top, left, rng.random(batch_size) < (0.5 if mirrored else 0.0)
+
+
+def crop_and_flip(
+    records: np.ndarray,
+    dim: int,
+    crop_dim: int,
+    top: np.ndarray,
+    left: np.ndarray,
+    flip: np.ndarray,
+) -> np.ndarray:
+    """Cuts a square out of every record and mirrors some, on the bytes themselves.
+
+    Args:
+      records: uint8 [batch, 3 * dim * dim], channel-major.
+      dim: side of a stored picture; crop_dim: side of the square; both in pixels.
+      top, left: int [batch], the square's first row and column.
+      flip: bool [batch], which squares to mirror left to right.
+
+    Returns:
+      uint8 [batch, 3 * crop_dim * crop_dim], channel-major.
+    """
+    batch = len(records)
+    pictures = records.reshape(batch, 3, dim, dim)
+    windows = np.lib.stride_tricks.sliding_window_view(pictures, [crop_dim] * 2, axis=(2, 3))
+    crops = windows[np.arange(batch), :, top, left]
+    crops[flip] = crops[flip, ..., ::-1]
+    return crops.reshape(batch, -1)
+
+
+def training_dataset(
+    split: Split,
+    model: SqueezeNetModel,
+    batch_size: int,
+    mirrored: bool,
+    seed: int,
+    first_step: tf.Tensor,
+) -> tf.data.Dataset:
+    """The training batches from a step on, without end.
+
+    Args:
+      split: the pictures to train on.
+      model: says how large the pictures and the crops are.
+      batch_size: pictures a step.
+      mirrored: whether crops are flipped half of the time.
+      seed: 0 or more; what the batches are a function of, together with the step.
+      first_step: int64 scalar, the step of the first batch.
+
+    Returns:
+      A dataset of (crops uint8 [batch_size, 3 * resize_dim * resize_dim], labels int32
+      [batch_size]).
+    """
+
+    def batch_at(step):
+        indices = batch_indices(len(split.labels), batch_size, seed, int(step))
+        positions = model.original_dim - model.resize_dim + 1
+        offsets = random_offsets(batch_size, positions, mirrored, seed, int(step))
+        crops = crop_and_flip(
+            split.records[indices], model.original_dim, model.resize_dim, *offsets
+        )
+        return crops, split.labels[indices]
+
+    def batch_tensors(step):
+        crops, labels = tf.numpy_function(batch_at, [step], [tf.uint8, tf.int32])
+        crops.set_shape([batch_size, 3 * model.resize_dim**2])
+        labels.set_shape([batch_size])
+        return crops, labels
+
+    steps = tf.data.Dataset.range(first_step, np.iinfo(np.int64).max)
+    return steps.map(batch_tensors).prefetch(PREFETCHED_BATCHES)
+
+
+def standardized(crops: tf.Tensor, model: SqueezeNetModel) -> tf.Tensor:
+    """What is left of `image_preprocessing` after the crop, for a whole batch at once.
+
+    The rules are the model's own: a picture that already has the crop's size has nothing to crop,
+    so its evaluation branch does the rest.
+
+    Args:
+      crops: uint8 [batch, 3 * resize_dim * resize_dim], channel-major.
+
+    Returns:
+      float32 [batch, resize_dim, resize_dim, 3].
+    """
+    cropped_model = copy.copy(model)
+    cropped_model.original_dim = model.resize_dim
+    return preprocessed(crops, cropped_model)
+
+
+def preprocessed(records: tf.Tensor, model: SqueezeNetModel) -> tf.Tensor:
+    """`image_preprocessing` for evaluation, for a whole batch at once.
+
+    Args:
+      records: uint8 [batch, 3 * original_dim * original_dim], channel-major.
+
+    Returns:
+      float32 [batch, resize_dim, resize_dim, 3].
+    """
+    return tf.vectorized_map(
+        lambda record: model.image_preprocessing(record, is_training=False), records
+    )

@@ -1,0 +1,94 @@
+"""The files of a run: settings.json, checkpoints, results.json.
+
+runs/digits/settings.json              every flag, and the net
+runs/digits/model.ckpt-700.index ...   checkpoints, the newest few
+runs/digits/train, runs/digits/eval    TensorBoard events
+runs/digits/results.json               written at the end
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+# What a run cannot change half-way. The rest (its length, say) may differ when it goes on.
+FIXED_SETTINGS = (
+    *("dataset", "class_names", "original_dim", "resize_dim", "net"),  # what its weights fit
+    *("batch_size", "seed"),  # what its steps are a function of
+)
+
+
+class RunError(Exception):
+    """The run cannot go on; the message is one sentence for the user that names what is wrong."""
+
+
+def open_run_dir(run_dir: Path, settings: dict) -> None:
+    """Makes the folder and its settings.json, or checks that the run there is the same run.
+
+    Raises:
+      RunError: the folder cannot be written, or its settings contradict the given ones.
+    """
+    saved = read_settings(run_dir)
+    if saved is not None:
+        check_same_run(run_dir, saved, settings)
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"{run_dir}: cannot be made ({error.strerror}); give another --run_dir."
+        ) from error
+    write_json(run_dir / "settings.json", settings)
+
+
+def check_same_run(run_dir: Path, saved: dict, settings: dict) -> None:
+    """Raises RunError when a fixed setting among the given ones differs from the saved one."""
+    for name in FIXED_SETTINGS:
+        if name in settings and settings[name] != saved.get(name):
+            raise RunError(
+                f"{run_dir}: the run there has {name} {saved.get(name)!r}, not {settings[name]!r}; "
+                f"give the same {name}, or another --run_dir."
+            )
+
+
+def read_settings(run_dir: Path) -> dict | None:
+    """The settings of the run in a folder, or None where there is no run.
+
+    Raises:
+      RunError: settings.json is there but cannot be read as one.
+    """
+    path = run_dir / "settings.json"
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(settings, dict):
+            raise ValueError("no JSON object")
+        return settings
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise RunError(
+            f"{path}: cannot be read ({error.strerror}); give another --run_dir."
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise RunError(
+            f"{path}: is not the settings of a run ({error}); restore the file, or give another "
+            "--run_dir."
+        ) from error
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Writes a JSON file in one step: a reader finds the old one or the new one, whole.
+
+    Raises:
+      RunError: the folder cannot be written.
+    """
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as work_dir:
+            whole = Path(work_dir) / path.name
+            whole.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            whole.replace(path)
+    except OSError as error:
+        raise RunError(
+            f"{path}: cannot be written ({error.strerror}); free or mend the disk, or give another "
+            "--run_dir."
+        ) from error

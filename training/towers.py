@@ -1,0 +1,140 @@
+"""One training step as TF1's multi-tower graph: shared variables, averaged gradients.
+
+Each tower is the whole net on its part of the batch. On a CPU the towers run side by side, one
+core each, and small ones keep their values in the core's cache; the mathematics is that of one
+tower with the whole batch. The pattern is the one of TensorFlow's own CIFAR-10 tutorial for
+several GPUs (tutorials/image/cifar10).
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from squeezenet_model import SqueezeNetModel
+from training import optimization
+from training.input_pipeline import standardized
+
+PHILOX = 1  # TensorFlow's number for the counter-based generator (tf.random.Algorithm)
+WORDS_PER_COUNT = 4  # Philox 4x32 gives four 32-bit words for each value of its counter
+
+
+class TrainingStep(NamedTuple):
+    """Tensors of one training step.
+
+    Attributes:
+      step: int64 scalar, number of steps taken after this one; fetching it takes the step.
+      loss: float32 scalar, mean cross-entropy of the batch in nats, before the step.
+      accuracy: float32 scalar 0..1, share of the batch predicted right, with dropout on.
+      learning_rate: float32 scalar, the rate of this step.
+    """
+
+    step: tf.Tensor
+    loss: tf.Tensor
+    accuracy: tf.Tensor
+    learning_rate: tf.Tensor
+
+
+def reproducible_dropout(
+    inputs: tf.Tensor, is_training: bool, seed: int, first_picture: int
+) -> tf.Tensor:
+    """Dropout of rate 0.5 whose mask is a function of (seed, global_step, place in the batch).
+
+    It takes the place of the model's `custom_dropout` in training: `tf.layers.dropout` draws from
+    a stream that begins anew in each session, so a resumed run would not repeat the run that was
+    never stopped. One random bit decides over one value, and as the generator counts, a tower
+    starts at the bits of its own first picture: the masks do not depend on the number of towers.
+
+    Args:
+      inputs: float32 [batch, ...], with a static shape.
+      is_training: False returns the inputs as they are.
+      seed: 0 or more.
+      first_picture: place of inputs[0] in the whole batch.
+
+    Returns:
+      float32, the shape of the inputs: each value either doubled or zero.
+    """
+    if not is_training:
+        return inputs
+    with tf.name_scope("dropout"):
+        batch, *shape = inputs.shape.as_list()
+        counts = -(-np.prod(shape) // (32 * WORDS_PER_COUNT))  # per picture, rounded up
+        words = tf.raw_ops.StatelessRandomUniformFullIntV2(
+            shape=[batch, counts * WORDS_PER_COUNT],
+            key=tf.constant([seed], tf.uint64),
+            counter=tf.stack(
+                [
+                    tf.constant(first_picture * counts, tf.uint64),
+                    tf.cast(tf.train.get_or_create_global_step(), tf.uint64),
+                ]
+            ),
+            alg=PHILOX,
+            dtype=tf.int32,
+        )
+        random_bytes = tf.reshape(tf.bitcast(words, tf.uint8), [batch, -1, 1])
+        one_bit_each = tf.constant([1 << bit for bit in range(8)], tf.uint8)
+        bits = tf.reshape(tf.bitwise.bitwise_and(random_bytes, one_bit_each), [batch, -1])
+        mask = tf.reshape(bits[:, : np.prod(shape)], inputs.shape) > 0
+        return inputs * (2 * tf.cast(mask, inputs.dtype))
+
+
+def build_training_step(
+    model: SqueezeNetModel,
+    crops: tf.Tensor,
+    labels: tf.Tensor,
+    learning_rate: tf.Tensor,
+    num_towers: int,
+    seed: int,
+) -> TrainingStep:
+    """Builds the towers, the average of their gradients and one step of Adam on it.
+
+    Args:
+      model: the net to train; its variables get their names from its own scopes.
+      crops: uint8 [batch, 3 * resize_dim * resize_dim], channel-major, with a static batch.
+      labels: int32 [batch].
+      learning_rate: float32 scalar.
+      num_towers: a divisor of batch.
+      seed: 0 or more; fixes the dropout masks.
+    """
+    optimizer = tf.train.AdamOptimizer(learning_rate)
+    tower_batch = crops.shape[0] // num_towers
+    losses, hits, gradients = [], [], []
+    tower_inputs = zip(tf.split(crops, num_towers), tf.split(labels, num_towers), strict=True)
+    for index, (tower_crops, tower_labels) in enumerate(tower_inputs):
+        tower = copy.copy(model)
+        tower.custom_dropout = functools.partial(
+            reproducible_dropout, seed=seed, first_picture=index * tower_batch
+        )
+        with tf.name_scope(f"tower_{index}"), model_scope():
+            logits = tower.model_layers(standardized(tower_crops, model), is_training=True)
+            loss, accuracy = loss_and_accuracy(logits, tower_labels)
+            losses.append(loss)
+            hits.append(accuracy)
+            gradients.append(tf.gradients(loss, tf.trainable_variables()))
+    with tf.name_scope("average_gradients"):
+        averages = [tf.add_n(parts) / num_towers for parts in zip(*gradients, strict=True)]
+    global_step = tf.train.get_or_create_global_step()
+    apply_gradients = optimizer.apply_gradients(
+        zip(averages, tf.trainable_variables(), strict=True), global_step
+    )
+    with tf.control_dependencies([apply_gradients]):
+        step = global_step.read_value()
+    return TrainingStep(
+        step, tf.add_n(losses) / num_towers, tf.add_n(hits) / num_towers, learning_rate
+    )
+
+
+def model_scope() -> tf.variable_scope:
+    """The variable scope around the net: it adds nothing to the names, and sets the initializer."""
+    return tf.variable_scope("", initializer=optimization.initializer(), reuse=tf.AUTO_REUSE)
+
+
+def loss_and_accuracy(logits: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Mean cross-entropy in nats, and share predicted right (0..1), of logits [batch, classes]."""
+    loss = tf.losses.sparse_softmax_cross_entropy(labels, logits)
+    right = tf.equal(tf.argmax(logits, axis=-1, output_type=tf.int32), labels)
+    return loss, tf.reduce_mean(tf.cast(right, tf.float32))
