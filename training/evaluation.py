@@ -49,7 +49,7 @@ class Evaluator:
         self.class_names = class_names
         with tf.Graph().as_default():
             record_size = 3 * model.original_dim**2
-            self.records = tf.placeholder(tf.uint8, [None, record_size], name="records")
+            self.records = tf.placeholder(tf.float32, [None, record_size], name="records")
             self.labels = tf.placeholder(tf.int32, [None], name="labels")
             self.model.run_model_setup(
                 preprocessed(self.records, model), self.labels, is_training=False

@@ -1,8 +1,8 @@
-"""The training pictures, batch by batch.
+"""The training batches: their order, crops and flips are functions of (seed, step).
 
-Their order, crops and flips are functions of (seed, step). Nothing here remembers what it dealt out before, so a run that starts again at step n sees just
-what the run that was never stopped sees from step n on. (`tf.data`'s shuffle buffer and
-`tf.random_crop` keep their state in the session and begin anew with each.)
+Nothing here remembers what it dealt out before, so a run that starts again at step n sees what
+the run that was never stopped sees from step n on. (`Dataset.shuffle` and `tf.random_crop` keep
+their state in the session, and begin anew with each.)
 """
 
 from __future__ import annotations
@@ -106,8 +106,8 @@ def training_dataset(
       first_step: int64 scalar, the step of the first batch.
 
     Returns:
-      A dataset of (crops uint8 [batch_size, 3 * resize_dim * resize_dim], labels int32
-      [batch_size]).
+      A dataset of (crops float32 [batch_size, 3 * resize_dim * resize_dim], 0..255,
+      channel-major; labels int32 [batch_size]).
     """
 
     def batch_at(step):
@@ -117,10 +117,11 @@ def training_dataset(
         crops = crop_and_flip(
             split.records[indices], model.original_dim, model.resize_dim, *offsets
         )
-        return crops, split.labels[indices]
+        # As bytes, TensorFlow would log an error: oneDNN does not transpose uint8 on every CPU.
+        return crops.astype(np.float32), split.labels[indices]
 
     def batch_tensors(step):
-        crops, labels = tf.numpy_function(batch_at, [step], [tf.uint8, tf.int32])
+        crops, labels = tf.numpy_function(batch_at, [step], [tf.float32, tf.int32])
         crops.set_shape([batch_size, 3 * model.resize_dim**2])
         labels.set_shape([batch_size])
         return crops, labels
@@ -136,7 +137,7 @@ def standardized(crops: tf.Tensor, model: SqueezeNetModel) -> tf.Tensor:
     so its evaluation branch does the rest.
 
     Args:
-      crops: uint8 [batch, 3 * resize_dim * resize_dim], channel-major.
+      crops: float32 [batch, 3 * resize_dim * resize_dim], 0..255, channel-major.
 
     Returns:
       float32 [batch, resize_dim, resize_dim, 3].
@@ -150,11 +151,12 @@ def preprocessed(records: tf.Tensor, model: SqueezeNetModel) -> tf.Tensor:
     """`image_preprocessing` for evaluation, for a whole batch at once.
 
     Args:
-      records: uint8 [batch, 3 * original_dim * original_dim], channel-major.
+      records: float32 [batch, 3 * original_dim * original_dim], 0..255, channel-major.
 
     Returns:
       float32 [batch, resize_dim, resize_dim, 3].
     """
     return tf.vectorized_map(
-        lambda record: model.image_preprocessing(record, is_training=False), records
+        lambda record: model.image_preprocessing(record, is_training=False),
+        records,
     )

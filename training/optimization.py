@@ -6,14 +6,31 @@ import math
 
 import tensorflow.compat.v1 as tf
 
+from training import recipe
 
-def initializer() -> tf.initializers.variance_scaling:
-    """He's initializer, which keeps the variance of the values from ReLU layer to ReLU layer.
 
-    K. He et al., "Delving Deep into Rectifiers" (arXiv 1502.01852). It belongs on the variable
-    scope around the net; `tf.set_random_seed` fixes what it draws.
+def model_scope() -> tf.variable_scope:
+    """The variable scope around the net: adds nothing to its names, and says how it begins.
+
+    Kernels are drawn by He's initializer, which keeps the variance of the values from ReLU layer
+    to ReLU layer (K. He et al., "Delving Deep into Rectifiers", arXiv 1502.01852). Biases are
+    zero as the chapter has them, but for final_conv's: see `recipe.FINAL_BIAS`.
+    `tf.set_random_seed` fixes what is drawn.
     """
-    return tf.initializers.variance_scaling(2.0, mode="fan_in", distribution="truncated_normal")
+
+    def get_variable(getter, name, *args, **kwargs):
+        if name == "final_conv/bias":
+            kwargs["initializer"] = tf.constant_initializer(recipe.FINAL_BIAS)
+        return getter(name, *args, **kwargs)
+
+    return tf.variable_scope(
+        "",
+        initializer=tf.initializers.variance_scaling(
+            2.0, mode="fan_in", distribution="truncated_normal"
+        ),
+        custom_getter=get_variable,
+        reuse=tf.AUTO_REUSE,
+    )
 
 
 def learning_rate(

@@ -40,9 +40,9 @@ class TrainingStep(NamedTuple):
 
 
 def reproducible_dropout(
-    inputs: tf.Tensor, is_training: bool, seed: int, first_picture: int
+    inputs: tf.Tensor, is_training: bool, seed: int, step: tf.Tensor, first_picture: int
 ) -> tf.Tensor:
-    """Dropout of rate 0.5 whose mask is a function of (seed, global_step, place in the batch).
+    """Dropout of rate 0.5 whose mask is a function of (seed, step, place in the batch).
 
     It takes the place of the model's `custom_dropout` in training: `tf.layers.dropout` draws from
     a stream that begins anew in each session, so a resumed run would not repeat the run that was
@@ -53,6 +53,7 @@ def reproducible_dropout(
       inputs: float32 [batch, ...], with a static shape.
       is_training: False returns the inputs as they are.
       seed: 0 or more.
+      step: int64 scalar, number of steps taken so far.
       first_picture: place of inputs[0] in the whole batch.
 
     Returns:
@@ -67,10 +68,7 @@ def reproducible_dropout(
             shape=[batch, counts * WORDS_PER_COUNT],
             key=tf.constant([seed], tf.uint64),
             counter=tf.stack(
-                [
-                    tf.constant(first_picture * counts, tf.uint64),
-                    tf.cast(tf.train.get_or_create_global_step(), tf.uint64),
-                ]
+                [tf.constant(first_picture * counts, tf.uint64), tf.cast(step, tf.uint64)]
             ),
             alg=PHILOX,
             dtype=tf.int32,
@@ -94,12 +92,14 @@ def build_training_step(
 
     Args:
       model: the net to train; its variables get their names from its own scopes.
-      crops: uint8 [batch, 3 * resize_dim * resize_dim], channel-major, with a static batch.
+      crops: float32 [batch, 3 * resize_dim * resize_dim], 0..255, channel-major, with a static
+        batch.
       labels: int32 [batch].
       learning_rate: float32 scalar.
       num_towers: a divisor of batch.
       seed: 0 or more; fixes the dropout masks.
     """
+    global_step = tf.train.get_or_create_global_step()
     optimizer = tf.train.AdamOptimizer(learning_rate)
     tower_batch = crops.shape[0] // num_towers
     losses, hits, gradients = [], [], []
@@ -107,9 +107,12 @@ def build_training_step(
     for index, (tower_crops, tower_labels) in enumerate(tower_inputs):
         tower = copy.copy(model)
         tower.custom_dropout = functools.partial(
-            reproducible_dropout, seed=seed, first_picture=index * tower_batch
+            reproducible_dropout,
+            seed=seed,
+            step=global_step,
+            first_picture=index * tower_batch,
         )
-        with tf.name_scope(f"tower_{index}"), model_scope():
+        with tf.name_scope(f"tower_{index}"), optimization.model_scope():
             logits = tower.model_layers(standardized(tower_crops, model), is_training=True)
             loss, accuracy = loss_and_accuracy(logits, tower_labels)
             losses.append(loss)
@@ -117,7 +120,6 @@ def build_training_step(
             gradients.append(tf.gradients(loss, tf.trainable_variables()))
     with tf.name_scope("average_gradients"):
         averages = [tf.add_n(parts) / num_towers for parts in zip(*gradients, strict=True)]
-    global_step = tf.train.get_or_create_global_step()
     apply_gradients = optimizer.apply_gradients(
         zip(averages, tf.trainable_variables(), strict=True), global_step
     )
@@ -126,11 +128,6 @@ def build_training_step(
     return TrainingStep(
         step, tf.add_n(losses) / num_towers, tf.add_n(hits) / num_towers, learning_rate
     )
-
-
-def model_scope() -> tf.variable_scope:
-    """The variable scope around the net: it adds nothing to the names, and sets the initializer."""
-    return tf.variable_scope("", initializer=optimization.initializer(), reuse=tf.AUTO_REUSE)
 
 
 def loss_and_accuracy(logits: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

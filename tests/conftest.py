@@ -1,0 +1,56 @@
+"""What several test files share: TensorFlow made quiet, and one trained run."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data import Dataset, Split
+from training.console import load_tensorflow_quietly
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+load_tensorflow_quietly()
+
+
+def run_train(*flags, cwd: Path, **env) -> subprocess.CompletedProcess:
+    """Runs `python train.py` as a user would, in a folder of its own."""
+    return subprocess.run(
+        [sys.executable, str(PROJECT / "train.py"), *map(str, flags)],
+        cwd=cwd,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A finished short run on the digits: its CompletedProcess, with the folder as `run_dir`."""
+    folder = tmp_path_factory.mktemp("trained")
+    process = run_train("--num_epochs", 12, "--eval_every", 50, "--seed", 1, cwd=folder)
+    process.run_dir = folder / "runs" / "digits"
+    return process
+
+
+@pytest.fixture
+def tiny_dataset():
+    """Random pictures of 8 x 8, three classes, seven to train on and five to test on."""
+    rng = np.random.default_rng(0)
+
+    def split(size):
+        records = rng.integers(0, 256, [size, 3 * 8 * 8], np.uint8)
+        return Split(records, np.arange(size, dtype=np.int32) % 3)
+
+    return Dataset(
+        train=split(7),
+        test=split(5),
+        class_names=("a", "b", "c"),
+        original_dim=8,
+        resize_dim=6,
+        mirrored=True,
+    )

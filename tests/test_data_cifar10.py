@@ -1,0 +1,189 @@
+"""CIFAR-10: the official files, checked; the download, all or nothing."""
+
+import contextlib
+import hashlib
+import http.server
+import io
+import os
+import tarfile
+import threading
+
+import numpy as np
+import pytest
+
+from data import DataError, cifar10
+
+FILE_BYTES = 10_000 * 3_073
+
+
+@pytest.fixture
+def batches(tmp_path):
+    """A whole cifar-10-batches-bin of black airplanes (sparse files, so it costs no disk)."""
+    folder = tmp_path / "cifar-10-batches-bin"
+    folder.mkdir()
+    for name in cifar10.TRAIN_FILES + cifar10.TEST_FILES:
+        with open(folder / name, "wb") as file:
+            file.truncate(FILE_BYTES)
+    return folder
+
+
+class TestReading:
+    def test_gives_labels_and_channel_major_pixels(self, batches):
+        record = np.arange(3_073) % 251
+        record[0] = 7
+        with open(batches / "data_batch_2.bin", "r+b") as file:
+            file.seek(3 * 3_073)
+            file.write(record.astype(np.uint8).tobytes())
+        dataset = cifar10.load(batches)
+        assert dataset.train.records.shape == (50_000, 3_072)
+        assert dataset.test.records.shape == (10_000, 3_072)
+        assert dataset.train.records.dtype == np.uint8
+        assert dataset.train.labels.dtype == np.int32
+        assert dataset.train.labels[10_003] == 7
+        assert dataset.class_names[7] == "horse"
+        np.testing.assert_array_equal(dataset.train.records[10_003], record[1:])
+
+    def test_finds_the_files_in_the_folder_or_one_below(self, batches):
+        assert cifar10.find_batches(batches) == batches
+        assert cifar10.find_batches(batches.parent) == batches
+
+    @pytest.mark.parametrize("size", [0, 1, FILE_BYTES - 3_073, FILE_BYTES - 1, FILE_BYTES + 1])
+    def test_a_file_of_another_size_is_named_with_both_sizes(self, batches, size):
+        os.truncate(batches / "data_batch_3.bin", size)
+        with pytest.raises(DataError, match=rf"data_batch_3\.bin: {size:,} bytes.*30,730,000"):
+            cifar10.load(batches)
+
+    def test_a_wrong_label_is_named_with_file_and_record(self, batches):
+        with open(batches / "test_batch.bin", "r+b") as file:
+            file.seek(41 * 3_073)
+            file.write(b"\x0a")
+        with pytest.raises(DataError, match=r"test_batch\.bin: record 41 .* label 10"):
+            cifar10.load(batches)
+
+    def test_a_missing_file_is_named(self, batches):
+        (batches / "data_batch_5.bin").unlink()
+        with pytest.raises(DataError, match=r"data_batch_5\.bin: cannot be read \(No such file"):
+            cifar10.load(batches)
+
+    def test_an_unreadable_file_is_named(self, batches):
+        (batches / "data_batch_1.bin").unlink()
+        (batches / "data_batch_1.bin").mkdir()  # no file permission stops root, a folder does
+        with pytest.raises(DataError, match=r"data_batch_1\.bin: cannot be read \(Is a directory"):
+            cifar10.load(batches)
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
+    def test_an_unreadable_folder_is_named(self, batches):
+        batches.chmod(0)
+        with pytest.raises(DataError, match="cifar-10-batches-bin"):
+            cifar10.load(batches)
+        batches.chmod(0o700)
+
+    def test_a_data_dir_that_is_a_file_is_named(self, tmp_path):
+        (tmp_path / "file").write_text("")
+        with pytest.raises(DataError, match="file: CIFAR-10 cannot be stored there"):
+            cifar10.load(tmp_path / "file")
+
+
+def archive(members: dict[str, bytes], links: dict[str, str] | None = None) -> bytes:
+    """A .tar.gz with these files and symbolic links."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+        for name, target in (links or {}).items():
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = tarfile.SYMTYPE, target
+            tar.addfile(info)
+    return buffer.getvalue()
+
+
+BATCH = bytes(FILE_BYTES)
+WHOLE = {f"cifar-10-batches-bin/{name}": BATCH for name in cifar10.TRAIN_FILES + cifar10.TEST_FILES}
+
+
+@pytest.fixture
+def serve(monkeypatch):
+    """Serves bytes over HTTP in the place of the official page; they count as the right ones."""
+    with contextlib.ExitStack() as stack:
+
+        def start(content: bytes, *, sent: int | None = None, pinned: bytes | None = None):
+            class Handler(http.server.BaseHTTPRequestHandler):
+                def do_GET(self):
+                    self.send_response(200)
+                    self.send_header("Content-Length", str(len(content)))
+                    self.end_headers()
+                    self.wfile.write(content[:sent])
+
+                def log_message(self, *args):
+                    pass
+
+            server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            stack.callback(server.server_close)
+            stack.callback(server.shutdown)
+            pinned = content if pinned is None else pinned
+            url = f"http://127.0.0.1:{server.server_port}/{cifar10.ARCHIVE_NAME}"
+            monkeypatch.setattr(cifar10, "URL", url)
+            monkeypatch.setattr(cifar10, "ARCHIVE_BYTES", len(pinned))
+            monkeypatch.setattr(cifar10, "ARCHIVE_MD5", hashlib.md5(pinned).hexdigest())
+            monkeypatch.setattr(cifar10, "ARCHIVE_SHA256", hashlib.sha256(pinned).hexdigest())
+
+        yield start
+
+
+class TestDownload:
+    def test_leaves_the_batches_and_nothing_else(self, serve, tmp_path):
+        serve(archive(WHOLE))
+        dataset = cifar10.load(tmp_path / "new")
+        assert len(dataset.train.labels) == 50_000
+        assert [path.name for path in (tmp_path / "new").iterdir()] == ["cifar-10-batches-bin"]
+
+    def test_an_interrupted_one_leaves_nothing_and_the_next_works(self, serve, tmp_path):
+        content = archive(WHOLE)
+        serve(content, sent=len(content) // 2)
+        with pytest.raises(DataError, match="cannot be downloaded"):
+            cifar10.load(tmp_path)
+        assert not list(tmp_path.iterdir())
+        serve(content)
+        assert len(cifar10.load(tmp_path).test.labels) == 10_000
+
+    def test_a_changed_one_is_refused(self, serve, tmp_path):
+        content = archive(WHOLE)
+        serve(content[:-1] + bytes([content[-1] ^ 1]), pinned=content)
+        with pytest.raises(DataError, match="md5"):
+            cifar10.load(tmp_path)
+        assert not list(tmp_path.iterdir())
+
+    def test_a_longer_one_is_refused(self, serve, tmp_path):
+        content = archive({})
+        serve(content + bytes(1 << 20), pinned=content)
+        with pytest.raises(DataError, match="bytes came, where the file has"):
+            cifar10.load(tmp_path)
+        assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            archive({name.replace("cifar", "/cifar"): b"" for name in WHOLE}),
+            archive({f"../{name}": b"" for name in WHOLE}),
+            archive({}, links=dict.fromkeys(WHOLE, "/etc/passwd")),
+            archive({}),
+            b"no archive",
+        ],
+        ids=["absolute paths", "parent paths", "links", "empty", "not an archive"],
+    )
+    def test_an_archive_without_the_plain_files_is_refused(self, serve, tmp_path, content):
+        serve(content)
+        with pytest.raises(DataError, match="cannot be unpacked"):
+            cifar10.load(tmp_path / "below")
+        assert not list((tmp_path / "below").iterdir())
+        assert [path.name for path in tmp_path.iterdir()] == ["below"]
+
+    def test_without_network_names_file_folder_and_the_way_round(self, monkeypatch, tmp_path):
+        monkeypatch.setattr(cifar10, "URL", f"http://127.0.0.1:9/{cifar10.ARCHIVE_NAME}")
+        with pytest.raises(DataError) as error:
+            cifar10.load(tmp_path)
+        for part in ("cifar-10-binary.tar.gz", str(tmp_path), "--dataset digits"):
+            assert part in str(error.value)

@@ -1,0 +1,232 @@
+"""The class: the chapter's listing node for node, and the course's other methods."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from squeezenet_model import SqueezeNetModel, tf
+from tests.conftest import PROJECT
+
+# Section D of the chapter, as it is printed there (with the underscore of `squeeze_depth` that the
+# scan lost, and the indentation that the page break lost).
+LISTING = """
+import tensorflow as tf
+
+class SqueezeNetModel(object):
+    # __init__ and other functions omitted
+    # Convolution layer wrapper
+    def custom_conv2d(self, inputs, filters, kernel_size, name):
+        return tf.layers.conv2d(
+            inputs=inputs,
+            filters=filters,
+            kernel_size=kernel_size,
+            activation=tf.nn.relu,
+            padding='same',
+            name=name)
+    # SqueezeNet fire module
+    def fire_module(self, inputs, squeeze_depth, expand_depth, name):
+        with tf.variable_scope(name):
+            squeezed_inputs = self.custom_conv2d(
+                inputs,
+                squeeze_depth,
+                [1, 1],
+                'squeeze')
+            expand1x1 = self.custom_conv2d(
+                squeezed_inputs,
+                expand_depth,
+                [1, 1],
+                'expand1x1')
+            expand3x3 = self.custom_conv2d(
+                squeezed_inputs,
+                expand_depth,
+                [3, 3],
+                'expand3x3')
+            return tf.concat([expand1x1, expand3x3], axis=-1)
+"""
+
+
+@pytest.fixture
+def chapter_model(monkeypatch):
+    """An object of the chapter's own class; what it imports as tensorflow is TensorFlow 1's API."""
+    monkeypatch.setitem(sys.modules, "tensorflow", tf)
+    namespace = {}
+    exec(LISTING, namespace)
+    return namespace["SqueezeNetModel"]()
+
+
+@pytest.fixture
+def model():
+    return SqueezeNetModel(original_dim=32, resize_dim=24, output_size=10)
+
+
+def graph_def(build) -> tf.GraphDef:
+    """The GraphDef that build(inputs) makes; Keras draws an initializer's seed from `random`."""
+    random.seed(0)
+    with tf.Graph().as_default() as graph:
+        build(tf.placeholder(tf.float32, [None, 12, 12, 64], name="inputs"))
+    return graph.as_graph_def()
+
+
+class TestTheListing:
+    def test_custom_conv2d_builds_the_same_graph(self, model, chapter_model):
+        ours, theirs = (
+            graph_def(lambda inputs, m=m: m.custom_conv2d(inputs, 100, [3, 3], "conv"))
+            for m in (model, chapter_model)
+        )
+        assert ours == theirs
+        assert len(ours.node) > 10
+
+    def test_fire_module_builds_the_same_graph(self, model, chapter_model):
+        ours, theirs = (
+            graph_def(lambda inputs, m=m: m.fire_module(inputs, 32, 64, "fire1"))
+            for m in (model, chapter_model)
+        )
+        assert ours == theirs
+        assert [node.op for node in ours.node].count("Conv2D") == 3
+
+    def test_another_fire_module_would_be_noticed(self, model, chapter_model):
+        assert graph_def(lambda inputs: model.fire_module(inputs, 32, 64, "fire1")) != graph_def(
+            lambda inputs: chapter_model.fire_module(inputs, 32, 63, "fire1")
+        )
+
+    def test_takes_its_arguments_in_the_same_order(self, model, chapter_model):
+        for method in ("custom_conv2d", "fire_module"):
+            code = getattr(SqueezeNetModel, method).__code__
+            assert (
+                code.co_varnames[: code.co_argcount]
+                == (getattr(type(chapter_model), method).__code__.co_varnames[: code.co_argcount])
+            )
+
+
+def evaluate(function, *arrays):
+    """Runs function on arrays as placeholders, in a graph of its own."""
+    with tf.Graph().as_default(), tf.Session() as session:
+        tf.set_random_seed(0)
+        placeholders = [tf.placeholder(array.dtype, array.shape) for array in arrays]
+        outputs = function(*placeholders)
+        session.run(tf.global_variables_initializer())
+        return session.run(outputs, dict(zip(placeholders, arrays, strict=True)))
+
+
+class TestImagePreprocessing:
+    @pytest.fixture
+    def picture(self):
+        """A picture [32, 32, 3] and its record: all red values first."""
+        picture = np.random.default_rng(0).integers(0, 256, [32, 32, 3], np.uint8)
+        return picture, picture.transpose(2, 0, 1).ravel()
+
+    def test_cuts_out_the_center_and_standardizes_it(self, model, picture):
+        picture, record = picture
+        output = evaluate(lambda data: model.image_preprocessing(data, is_training=False), record)
+        center = picture[4:28, 4:28].astype(np.float32)
+        np.testing.assert_allclose(output, (center - center.mean()) / center.std(), atol=1e-5)
+
+    def test_in_training_gives_every_crop_in_both_directions(self, model):
+        small = SqueezeNetModel(original_dim=4, resize_dim=3, output_size=2)
+        picture = np.arange(4 * 4 * 3, dtype=np.float32).reshape(4, 4, 3)
+        crops = evaluate(
+            lambda image: tf.stack([small.random_crop_and_flip(image) for _ in range(200)]), picture
+        )
+        possible = {
+            picture[top : top + 3, left : left + 3][:, ::direction].tobytes()
+            for top in (0, 1)
+            for left in (0, 1)
+            for direction in (1, -1)
+        }
+        assert {crop.tobytes() for crop in crops} == possible
+
+    def test_a_picture_of_one_color_gives_zeros_not_nan(self, model):
+        record = np.full(3 * 32 * 32, 7, np.uint8)
+        output = evaluate(lambda data: model.image_preprocessing(data, is_training=False), record)
+        assert not output.any()
+
+
+class TestRunModelSetup:
+    def test_sets_probabilities_predictions_accuracy_and_loss(self, model):
+        images = np.random.default_rng(0).normal(size=[6, 24, 24, 3]).astype(np.float32)
+        labels = np.arange(6, dtype=np.int32)
+
+        def build(images, labels):
+            model.run_model_setup(images, labels, is_training=False)
+            return model.probs, model.predictions, model.accuracy, model.loss
+
+        probs, predictions, accuracy, loss = evaluate(build, images, labels)
+        np.testing.assert_allclose(probs.sum(axis=1), 1, rtol=1e-5)
+        np.testing.assert_array_equal(predictions, probs.argmax(axis=1))
+        assert accuracy == pytest.approx(np.mean(predictions == labels))
+        assert loss == pytest.approx(-np.log(probs[range(6), labels]).mean(), rel=1e-5)
+
+    def test_in_training_a_step_lowers_the_loss(self, model):
+        images = np.random.default_rng(0).normal(size=[6, 24, 24, 3]).astype(np.float32)
+        labels = np.arange(6, dtype=np.int32)
+        with tf.Graph().as_default(), tf.Session() as session:
+            tf.set_random_seed(0)
+            with tf.variable_scope("", initializer=tf.glorot_uniform_initializer()):
+                model.run_model_setup(tf.constant(images), tf.constant(labels), is_training=True)
+            session.run(tf.global_variables_initializer())
+            losses = [session.run([model.loss, model.train_op])[0] for _ in range(60)]
+            assert session.run(model.global_step) == 60
+        assert np.mean(losses[-10:]) < np.mean(losses[:10]) - 0.1
+
+    def test_dropout_acts_in_training_only(self, model):
+        ones = np.ones([4, 6, 6, 8], np.float32)
+        train, test = evaluate(
+            lambda x: [model.custom_dropout(x, True), model.custom_dropout(x, False)], ones
+        )
+        assert set(np.unique(train)) == {0, 2}
+        np.testing.assert_array_equal(test, ones)
+
+
+def test_a_subclass_of_three_lines_is_another_net():
+    class Smaller(SqueezeNetModel):
+        FIRE_PARAMS_1 = ((4, 8, "fire1"),)
+        FIRE_PARAMS_2 = ((4, 16, "fire2"), (4, 16, "fire3"))
+
+    with tf.Graph().as_default():
+        logits = Smaller(32, 24, 5).model_layers(tf.zeros([2, 24, 24, 3]), is_training=False)
+        scopes = {variable.name.split("/")[0] for variable in tf.trainable_variables()}
+    assert logits.shape.as_list() == [2, 5]
+    assert scopes == {"conv1", "fire1", "fire2", "fire3", "final_conv"}
+
+
+class TestImport:
+    def python(self, code: str, **env) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=PROJECT,
+            env={**os.environ, **env},
+            capture_output=True,
+            text=True,
+        )
+
+    def test_switches_legacy_keras_on_and_nothing_else(self):
+        process = self.python(
+            "import json, os, tensorflow\n"
+            "before = dict(os.environ)\n"
+            "import squeezenet_model\n"
+            "assert tensorflow.executing_eagerly()\n"
+            "print(json.dumps({k: v for k, v in os.environ.items() if before.get(k) != v}))",
+            TF_USE_LEGACY_KERAS="0",
+        )
+        assert json.loads(process.stdout) == {"TF_USE_LEGACY_KERAS": "1"}
+
+    def test_without_tf_keras_says_what_to_install(self):
+        process = self.python("import sys; sys.modules['tf_keras'] = None; import squeezenet_model")
+        assert process.returncode == 1
+        assert "pip install tf-keras" in process.stderr.splitlines()[-1]
+
+    def test_after_keras_3_was_bound_says_what_to_import_first(self):
+        process = self.python(
+            "import tensorflow.compat.v1 as tf\n"
+            "try: tf.layers.conv2d\n"
+            "except AttributeError: pass\n"
+            "import squeezenet_model",
+            TF_USE_LEGACY_KERAS="0",
+        )
+        assert process.returncode == 1
+        assert "import squeezenet_model before" in process.stderr.splitlines()[-1]

@@ -1,0 +1,122 @@
+"""The training batches: the chapter's rules, fast, as a function of (seed, step)."""
+
+import numpy as np
+import pytest
+
+from data import Split
+from squeezenet_model import SqueezeNetModel, tf
+from training.input_pipeline import (
+    batch_indices,
+    crop_and_flip,
+    preprocessed,
+    random_offsets,
+    standardized,
+    training_dataset,
+)
+
+
+@pytest.fixture
+def model():
+    return SqueezeNetModel(original_dim=8, resize_dim=6, output_size=3)
+
+
+class TestOrder:
+    def test_shows_every_picture_once_an_epoch(self):
+        shown = np.concatenate([batch_indices(10, 4, seed=0, step=step) for step in range(5)])
+        for epoch in shown.reshape(2, 10):
+            assert sorted(epoch) == list(range(10))
+
+    def test_differs_from_epoch_to_epoch_and_from_seed_to_seed(self):
+        first, second = (batch_indices(100, 100, seed=0, step=step) for step in (0, 1))
+        assert (first != second).any()
+        assert (first != batch_indices(100, 100, seed=1, step=0)).any()
+
+    def test_a_batch_larger_than_the_data_shows_pictures_again(self):
+        assert sorted(batch_indices(3, 6, seed=0, step=0)) == [0, 0, 1, 1, 2, 2]
+
+
+class TestOffsets:
+    def test_are_uniform(self):
+        top, left, flip = random_offsets(90_000, 9, mirrored=True, seed=0, step=0)
+        for offsets in (top, left):
+            counts = np.bincount(offsets, minlength=9)
+            assert len(counts) == 9
+            np.testing.assert_allclose(counts, 10_000, rtol=0.05)
+        assert flip.mean() == pytest.approx(0.5, abs=0.01)
+
+    def test_are_independent_of_each_other(self):
+        top, left, flip = random_offsets(90_000, 9, mirrored=True, seed=0, step=0)
+        assert np.abs(np.corrcoef([top, left, flip]) - np.eye(3)).max() < 0.02
+
+    def test_do_not_flip_what_must_not_be_mirrored(self):
+        _, _, flip = random_offsets(1_000, 9, mirrored=False, seed=0, step=0)
+        assert not flip.any()
+
+    def test_differ_from_step_to_step(self):
+        offsets = [random_offsets(50, 9, mirrored=True, seed=0, step=step)[0] for step in (0, 1)]
+        assert (offsets[0] != offsets[1]).any()
+
+
+def chapter_preprocessing(model, record, top, left, flip):
+    """`image_preprocessing` for training, its two random choices replaced by fixed ones."""
+
+    class Fixed(SqueezeNetModel):
+        def random_crop_and_flip(self, float_image):
+            crop = float_image[top : top + self.resize_dim, left : left + self.resize_dim]
+            return tf.image.flip_left_right(crop) if flip else crop
+
+    fixed = Fixed(model.original_dim, model.resize_dim, model.output_size)
+    return fixed.image_preprocessing(tf.constant(record), is_training=True)
+
+
+def test_batches_are_preprocessed_as_the_chapter_does_picture_by_picture(model):
+    rng = np.random.default_rng(0)
+    records = rng.integers(0, 256, [18, 3 * 8 * 8], np.uint8)
+    top, left = np.divmod(np.arange(18) % 9, 3)
+    flip = np.arange(18) >= 9
+    crops = crop_and_flip(records, 8, 6, top, left, flip).astype(np.float32)
+    with tf.Graph().as_default(), tf.Session() as session:
+        expected = [
+            chapter_preprocessing(model, *picture)
+            for picture in zip(records, top, left, flip, strict=True)
+        ]
+        batch, expected = session.run([standardized(tf.constant(crops), model), tf.stack(expected)])
+    np.testing.assert_allclose(batch, expected, atol=1e-5)
+
+
+def test_evaluation_batches_are_the_chapters_too(model):
+    records = np.random.default_rng(0).integers(0, 256, [5, 3 * 8 * 8]).astype(np.float32)
+    with tf.Graph().as_default(), tf.Session() as session:
+        expected = tf.stack([model.image_preprocessing(record, False) for record in records])
+        batch, expected = session.run([preprocessed(tf.constant(records), model), expected])
+    np.testing.assert_allclose(batch, expected, atol=1e-5)
+
+
+class TestDataset:
+    def batches(self, tiny_dataset, first_step, count, seed=0):
+        model = SqueezeNetModel(tiny_dataset.original_dim, tiny_dataset.resize_dim, 3)
+        with tf.Graph().as_default(), tf.Session() as session:
+            dataset = training_dataset(tiny_dataset.train, model, 4, True, seed, first_step)
+            batch = tf.data.make_one_shot_iterator(dataset).get_next()
+            return [session.run(batch) for _ in range(count)]
+
+    def test_gives_crops_with_their_labels(self, tiny_dataset):
+        size = 3 * 6 * 6
+        numbered = Split(
+            np.zeros([7, 192], np.uint8) + np.arange(7)[:, None].astype(np.uint8),
+            tiny_dataset.train.labels,
+        )
+        dataset = type(tiny_dataset)(**{**vars(tiny_dataset), "train": numbered})
+        for crops, labels in self.batches(dataset, 0, 3):
+            assert crops.shape == (4, size)
+            np.testing.assert_array_equal(labels, numbered.labels[crops[:, 0].astype(int)])
+
+    def test_started_at_a_step_goes_on_like_the_one_from_the_start(self, tiny_dataset):
+        whole = self.batches(tiny_dataset, 0, 6)
+        for ours, theirs in zip(self.batches(tiny_dataset, 4, 2), whole[4:], strict=True):
+            for mine, other in zip(ours, theirs, strict=True):
+                np.testing.assert_array_equal(mine, other)
+
+    def test_is_another_one_for_another_seed(self, tiny_dataset):
+        (ours, _), (theirs, _) = (self.batches(tiny_dataset, 0, 1, seed)[0] for seed in (0, 1))
+        assert (ours != theirs).any()

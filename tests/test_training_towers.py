@@ -1,0 +1,93 @@
+"""The towers: the mathematics of one net, the names of one net, masks that can be repeated."""
+
+import numpy as np
+import pytest
+
+from squeezenet_model import SqueezeNetModel, tf
+from training.recipe import num_towers
+from training.towers import build_training_step, reproducible_dropout
+
+
+class SmallNet(SqueezeNetModel):
+    FIRE_PARAMS_1 = ((4, 8, "fire1"),)
+    FIRE_PARAMS_2 = ((4, 8, "fire2"),)
+
+
+def train_two_steps(towers: int) -> tuple[dict[str, np.ndarray], list]:
+    """Weights by name after two steps on a batch of 8, and each step's values."""
+    rng = np.random.default_rng(0)
+    crops = rng.integers(0, 256, [8, 3 * 8 * 8]).astype(np.float32)
+    labels = rng.integers(0, 3, 8).astype(np.int32)
+    with tf.Graph().as_default(), tf.Session() as session:
+        tf.set_random_seed(0)
+        step = build_training_step(
+            SmallNet(8, 8, 3), tf.constant(crops), tf.constant(labels), tf.constant(0.01), towers, 0
+        )
+        session.run(tf.global_variables_initializer())
+        values = [session.run(step) for _ in range(2)]
+        names = [variable.op.name for variable in tf.trainable_variables()]
+        weights = session.run(tf.trainable_variables())
+    return dict(zip(names, weights, strict=True)), values
+
+
+@pytest.fixture(scope="module")
+def one_tower():
+    return train_two_steps(1)
+
+
+@pytest.mark.parametrize("towers", [2, 4, 8])
+def test_several_towers_take_the_same_steps_as_one(one_tower, towers):
+    weights, values = train_two_steps(towers)
+    assert list(weights) == list(one_tower[0])
+    for name, weight in weights.items():
+        np.testing.assert_allclose(weight, one_tower[0][name], atol=1e-5, err_msg=name)
+    np.testing.assert_allclose(values, one_tower[1], rtol=1e-5)
+
+
+def test_the_variables_keep_the_chapters_names(one_tower):
+    assert "fire1/expand3x3/kernel" in one_tower[0]
+    assert not any("tower" in name for name in one_tower[0])
+
+
+def test_steps_are_counted_from_1(one_tower):
+    assert [values.step for values in one_tower[1]] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "towers"), [(128, 4), (1, 1), (31, 1), (64, 2), (100, 2), (97, 1), (256, 8)]
+)
+def test_the_rule_for_their_number(batch_size, towers):
+    assert num_towers(batch_size) == towers
+
+
+class TestDropout:
+    def mask(self, *, seed=0, step=0, first_picture=0, shape=(6, 3, 3, 40)):
+        with tf.Graph().as_default(), tf.Session() as session:
+            return session.run(
+                reproducible_dropout(
+                    tf.ones(shape), True, seed, tf.constant(step, tf.int64), first_picture
+                )
+            )
+
+    def test_doubles_one_half_and_zeroes_the_other(self):
+        mask = self.mask(shape=(50, 6, 6, 256))
+        assert set(np.unique(mask)) == {0, 2}
+        assert mask.mean() == pytest.approx(1, abs=0.01)
+        np.testing.assert_allclose(mask.mean(axis=0), 1, atol=0.8)  # no place is always dropped
+
+    def test_is_a_function_of_seed_and_step(self):
+        np.testing.assert_array_equal(self.mask(step=5), self.mask(step=5))
+        assert (self.mask(step=5) != self.mask(step=6)).any()
+        assert (self.mask(seed=1) != self.mask(seed=2)).any()
+
+    def test_gives_a_tower_the_masks_of_its_own_pictures(self):
+        np.testing.assert_array_equal(
+            self.mask()[2:], self.mask(first_picture=2, shape=(4, 3, 3, 40))
+        )
+
+    def test_gives_each_picture_a_mask_of_its_own(self):
+        assert len({picture.tobytes() for picture in self.mask()}) == 6
+
+    def test_does_nothing_outside_training(self):
+        inputs = tf.constant(1.0)
+        assert reproducible_dropout(inputs, False, 0, tf.constant(0), 0) is inputs
