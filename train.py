@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
+import os
 import sys
 import time
 from pathlib import Path
@@ -120,6 +121,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (data.DataError, RunError) as error:
         print(f"train.py: error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # `python train.py | head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return 0
 
 
@@ -134,13 +138,19 @@ def train(flags: argparse.Namespace) -> None:
     run_dir = flags.run_dir or Path("runs", name)
     dataset = data.load(name, flags.data_dir)
     steps_per_epoch = len(dataset.train.labels) / flags.batch_size
+    schedule = make_schedule(flags, name, steps_per_epoch)
     load_tensorflow_quietly()
     from training import loop
     from training.evaluation import Evaluator
 
     model = build_model(dataset)
-    schedule = loop.Schedule(**plan(flags, name, steps_per_epoch))
-    open_run_dir(run_dir, {**describe(name, dataset, model), **dataclasses.asdict(schedule)})
+    settings = {
+        **describe(name, dataset, model),
+        **dataclasses.asdict(schedule),
+        "data_dir": flags.data_dir and str(flags.data_dir),
+        "run_dir": str(run_dir),
+    }
+    open_run_dir(run_dir, settings)
 
     with (
         Evaluator(model, dataset.test, dataset.class_names) as evaluator,
@@ -182,19 +192,22 @@ def evaluate(flags: argparse.Namespace) -> None:
         print_report(evaluator.summarize(evaluator.evaluate(checkpoint)), run_dir)
 
 
-def plan(flags: argparse.Namespace, dataset_name: str, steps_per_epoch: float) -> dict:
-    """The numbers of the run (`training.loop.Schedule`): the flags, and defaults for the rest."""
+def make_schedule(
+    flags: argparse.Namespace, dataset_name: str, steps_per_epoch: float
+) -> recipe.Schedule:
+    """The numbers of the run: the flags, and the recipe for those not given."""
     num_epochs = flags.num_epochs or recipe.num_epochs(dataset_name)
     total_steps = math.ceil(num_epochs * steps_per_epoch)
-    return {
-        "batch_size": flags.batch_size,
-        "total_steps": total_steps,
-        "warm_up_steps": recipe.warm_up_steps(steps_per_epoch, total_steps),
-        "learning_rate": flags.learning_rate,
-        "eval_every": flags.eval_every or recipe.eval_every(total_steps),
-        "num_towers": flags.num_towers or recipe.num_towers(flags.batch_size),
-        "seed": flags.seed,
-    }
+    return recipe.Schedule(
+        num_epochs=num_epochs,
+        batch_size=flags.batch_size,
+        total_steps=total_steps,
+        warm_up_steps=recipe.warm_up_steps(steps_per_epoch, total_steps),
+        learning_rate=flags.learning_rate,
+        eval_every=flags.eval_every or recipe.eval_every(total_steps),
+        num_towers=flags.num_towers or recipe.num_towers(flags.batch_size),
+        seed=flags.seed,
+    )
 
 
 def build_model(dataset: data.Dataset) -> SqueezeNetModel:

@@ -1,6 +1,6 @@
 """What several test files share: TensorFlow made quiet, and one trained run."""
 
-import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -13,15 +13,25 @@ from training.console import load_tensorflow_quietly
 
 PROJECT = Path(__file__).resolve().parents[1]
 
+TRAINED_FLAGS = ("--num_epochs", 12, "--eval_every", 50, "--seed", 1)
+
 load_tensorflow_quietly()
 
 
-def run_train(*flags, cwd: Path, **env) -> subprocess.CompletedProcess:
-    """Runs `python train.py` as a user would, in a folder of its own."""
+def run_train(
+    *flags, cwd: Path, largest_file: int = resource.RLIM_INFINITY
+) -> subprocess.CompletedProcess:
+    """Runs `python train.py` as a user would, in a folder of its own.
+
+    Args:
+      flags: what follows train.py on the command line.
+      cwd: the folder to run it in.
+      largest_file: bytes after which the system refuses to let a file grow (a disk that is full).
+    """
     return subprocess.run(
         [sys.executable, str(PROJECT / "train.py"), *map(str, flags)],
         cwd=cwd,
-        env={**os.environ, **env},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file,) * 2),
         capture_output=True,
         text=True,
         timeout=240,
@@ -32,7 +42,7 @@ def run_train(*flags, cwd: Path, **env) -> subprocess.CompletedProcess:
 def trained(tmp_path_factory):
     """A finished short run on the digits: its CompletedProcess, with the folder as `run_dir`."""
     folder = tmp_path_factory.mktemp("trained")
-    process = run_train("--num_epochs", 12, "--eval_every", 50, "--seed", 1, cwd=folder)
+    process = run_train(*TRAINED_FLAGS, cwd=folder)
     process.run_dir = folder / "runs" / "digits"
     return process
 

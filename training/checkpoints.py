@@ -41,6 +41,13 @@ def find_damage(checkpoint: str) -> str | None:
         reader = tf.train.NewCheckpointReader(checkpoint)
         for name in reader.get_variable_to_shape_map():
             reader.get_tensor(name)
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
-        return str(error).splitlines()[0]
+    except (tf.errors.OpError, IndexError, ValueError, RuntimeError) as error:
+        return reason(error)
     return None
+
+
+def reason(error: Exception) -> str:
+    """What TensorFlow's C++ side said, out of the pages that its Python side wraps around it."""
+    if isinstance(error, tf.errors.OpError) and isinstance(error.__context__, tf.errors.OpError):
+        error = error.__context__
+    return (str(getattr(error, "message", "")) or str(error)).splitlines()[0]

@@ -81,7 +81,7 @@ class TrainingBar:
 
     def stepped(self, values, images_per_second: float | None) -> None:
         """Shows a step's values."""
-        epochs = round(self._total_steps / self._steps_per_epoch)
+        epochs = max(1, round(self._total_steps / self._steps_per_epoch))
         epoch = f"epoch {min(int(values.step / self._steps_per_epoch) + 1, epochs)}/{epochs}"
         numbers = f"loss {values.loss:.3f}  accuracy {values.accuracy:4.0%}"
         if images_per_second is not None:

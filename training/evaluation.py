@@ -72,7 +72,8 @@ class Evaluator:
         Args:
           checkpoint: path without extension, as `tf.train.Saver` gives it.
         """
-        self.saver.restore(self.session, checkpoint)
+        with self.session.graph.as_default():  # or the saver would restore eagerly
+            self.saver.restore(self.session, checkpoint)
         starts = range(0, len(self.split.labels), BATCH_SIZE)
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             probs, predictions, losses = zip(*threads.map(self._run_batch, starts), strict=True)

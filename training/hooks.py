@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tensorflow.compat.v1 as tf
 
-from training.checkpoints import CHECKPOINT_NAME, KEPT, all_checkpoints
+from training.checkpoints import CHECKPOINT_NAME, KEPT, all_checkpoints, reason
 from training.run_dir import RunError
 from training.towers import TrainingStep
 
@@ -87,6 +87,6 @@ class CheckpointHook(tf.train.SessionRunHook):
         except (tf.errors.OpError, OSError, ValueError) as error:
             raise RunError(
                 f"{self._run_dir}: the checkpoint of step {step:,} cannot be written "
-                f"({str(error).splitlines()[0]}); free or mend the disk, then run the same command "
+                f"({reason(error)}); free or mend the disk, then run the same command "
                 "again: it goes on from the checkpoint before."
             ) from error

@@ -7,7 +7,6 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -21,32 +20,10 @@ from training.evaluation import Evaluation, Evaluator
 from training.events import EventWriters
 from training.hooks import CheckpointHook, InputHook, StepHook
 from training.input_pipeline import training_dataset
+from training.recipe import Schedule
 from training.towers import TrainingStep, build_training_step
 
 SUMMARY_STEPS = 20  # TensorBoard draws at most 1,000 points a curve; more would cost, not show
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """The numbers of a training run.
-
-    Attributes:
-      batch_size: pictures a step.
-      total_steps: global_step at which the run is complete.
-      warm_up_steps: steps until the learning rate reaches its peak.
-      learning_rate: that peak.
-      eval_every: steps from one checkpoint and evaluation to the next.
-      num_towers: parts of a batch that are worked on side by side; divides batch_size.
-      seed: 0 or more; fixes the first weights, the order of the pictures, crops, flips, dropout.
-    """
-
-    batch_size: int
-    total_steps: int
-    warm_up_steps: int
-    learning_rate: float
-    eval_every: int
-    num_towers: int
-    seed: int
 
 
 class Watcher(Protocol):

@@ -1,5 +1,7 @@
 """The constants that decide how well the net trains, with the reason beside each. No TensorFlow."""
 
+from dataclasses import dataclass
+
 # Highest learning rate of the schedule. Adam's own 1e-3 learns half as fast in the same steps.
 LEARNING_RATE = 5e-3
 
@@ -23,6 +25,31 @@ MOST_STEPS_BETWEEN_EVALS = 1_000  # a killed run loses about a minute of work at
 
 # Small towers keep their values in a core's cache; smaller ones cost more than they save.
 PICTURES_PER_TOWER = 32
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The numbers of a training run.
+
+    Attributes:
+      num_epochs: times that each training picture is shown.
+      batch_size: pictures a step.
+      total_steps: global_step at which the run is complete.
+      warm_up_steps: steps until the learning rate reaches its peak.
+      learning_rate: that peak.
+      eval_every: steps from one checkpoint and evaluation to the next.
+      num_towers: parts of a batch that are worked on side by side; divides batch_size.
+      seed: 0 or more; fixes the first weights, the order of the pictures, crops, flips, dropout.
+    """
+
+    num_epochs: float
+    batch_size: int
+    total_steps: int
+    warm_up_steps: int
+    learning_rate: float
+    eval_every: int
+    num_towers: int
+    seed: int
 
 
 def num_epochs(dataset_name: str) -> float:

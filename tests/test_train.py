@@ -1,0 +1,236 @@
+"""The command, as a user meets it: every test runs `python train.py`."""
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tests.conftest import PROJECT, TRAINED_FLAGS, run_train
+
+
+def error_of(process) -> str:
+    """The one sentence that a refused command leaves."""
+    assert process.returncode == 2
+    assert process.stdout == ""
+    lines = process.stderr.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("train.py: error: ")
+    return lines[0]
+
+
+class TestATrainingRun:
+    def test_learns(self, trained):
+        results = json.loads((trained.run_dir / "results.json").read_text())
+        assert results["test_accuracy"] > 0.8
+
+    def test_says_what_it_did(self, trained):
+        assert trained.returncode == 0
+        for line in (
+            r"step 50: test accuracy \d\d\.\d\d%, loss \d\.\d{4}",
+            r"step 141/141  epoch 12/12  loss \d\.\d{3}  accuracy +\d+%  [\d,]+ images/s",
+            r"test accuracy   \d\d\.\d\d% \(95% interval [\d.]+% to [\d.]+%, 297 pictures\)",
+            r"parameters      146,570",
+            r"training speed  [\d,]+ images/s",
+            r"checkpoint      runs/digits/model\.ckpt-141",
+            r"to look inside  tensorboard --logdir runs/digits",
+        ):
+            assert re.search(f"^{line}$", trained.stdout, re.MULTILINE), line
+
+    def test_has_none_of_tensorflows_chatter(self, trained):
+        assert trained.stderr == ""
+
+    def test_leaves_settings_and_results(self, trained):
+        settings = json.loads((trained.run_dir / "settings.json").read_text())
+        assert settings["dataset"] == "digits"
+        assert settings["class_names"] == list("0123456789")
+        assert settings["net"][0] == [32, 64, "fire1"]
+        assert (settings["total_steps"], settings["seed"], settings["num_epochs"]) == (141, 1, 12)
+        results = json.loads((trained.run_dir / "results.json").read_text())
+        assert results["steps"] == 141
+        assert results["parameters"] == 146_570
+        assert 0 < results["test_loss"] < 1
+        assert results["images_per_second"] > 0
+        assert results["wall_seconds"] > 0
+
+    def test_leaves_the_newest_checkpoints(self, trained):
+        indices = {path.name for path in trained.run_dir.glob("*.index")}
+        assert indices == {f"model.ckpt-{step}.index" for step in (50, 100, 141)}
+
+    def test_leaves_curves_and_the_chapters_graph_for_tensorboard(self, trained):
+        train, evaluation = (read_events(trained.run_dir / name) for name in ("train", "eval"))
+        assert set(train.Tags()["scalars"]) == {
+            "loss",
+            "accuracy",
+            "learning_rate",
+            "images_per_second",
+        }
+        assert steps(train, "loss") == [20, 40, 60, 80, 100, 120, 140]
+        assert steps(evaluation, "accuracy") == [50, 100, 141]
+        nodes = {node.name.split("/")[0] for node in train.Graph().node}
+        assert {"input", "conv1", "pool1", "fire1", "fire4", "final_conv", "loss"} <= nodes
+        assert not any("tower" in name or name.endswith("_1") for name in nodes)
+
+    def test_is_the_same_again_with_the_same_seed(self, trained, tmp_path):
+        again = run_train(*TRAINED_FLAGS, cwd=tmp_path)
+        evaluations = [
+            [line for line in process.stdout.splitlines() if "test accuracy" in line]
+            for process in (trained, again)
+        ]
+        assert evaluations[0] == evaluations[1]
+
+
+def read_events(folder: Path) -> EventAccumulator:
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return events
+
+
+def steps(events: EventAccumulator, tag: str) -> list[int]:
+    return [event.step for event in events.Scalars(tag)]
+
+
+@pytest.fixture(scope="module")
+def resumed(tmp_path_factory):
+    """A run of one epoch, taken up again to train for two."""
+    folder = tmp_path_factory.mktemp("resumed")
+    flags = ("--eval_every", 10, "--batch_size", 64)
+    run_train("--num_epochs", 1, *flags, cwd=folder)
+    process = run_train("--num_epochs", 2, *flags, cwd=folder)
+    process.run_dir = folder / "runs" / "digits"
+    return process
+
+
+class TestTheSameCommandAgain:
+    def test_goes_on_from_the_newest_checkpoint(self, resumed):
+        assert resumed.returncode == 0
+        assert resumed.stdout.startswith("step 24: test accuracy")
+        assert "step 25/47" in resumed.stdout
+        assert json.loads((resumed.run_dir / "results.json").read_text())["steps"] == 47
+
+    def test_goes_on_with_the_curves_without_overlap_or_gap(self, resumed):
+        assert steps(read_events(resumed.run_dir / "train"), "loss") == [20, 40]
+        assert steps(read_events(resumed.run_dir / "eval"), "loss") == [10, 20, 24, 30, 40, 47]
+
+    def test_of_a_complete_run_evaluates_only(self, resumed):
+        before = (resumed.run_dir / "results.json").read_text()
+        process = run_train(
+            *("--num_epochs", 2, "--eval_every", 10, "--batch_size", 64),
+            cwd=resumed.run_dir.parents[1],
+        )
+        assert process.returncode == 0
+        assert "step 47: test accuracy" in process.stdout
+        assert (resumed.run_dir / "results.json").read_text() == before
+
+    def test_with_another_batch_size_is_refused(self, resumed):
+        process = run_train("--batch_size", 32, cwd=resumed.run_dir.parents[1])
+        assert "the run there has batch_size 64, not 32" in error_of(process)
+
+
+class TestEvalOnly:
+    def test_reports_the_newest_checkpoint_and_writes_nothing(self, trained):
+        before = {path: path.stat().st_mtime_ns for path in trained.run_dir.rglob("*")}
+        process = run_train("--eval_only", cwd=trained.run_dir.parents[1])
+        assert process.returncode == 0
+        assert process.stderr == ""
+        for line in ("test accuracy", "test loss", "checkpoint"):
+            ours, theirs = (
+                re.search(f"^{line}  .*$", text, re.MULTILINE)[0]
+                for text in (process.stdout, trained.stdout)
+            )
+            assert ours == theirs
+        assert {path: path.stat().st_mtime_ns for path in trained.run_dir.rglob("*")} == before
+
+    def test_without_a_run_says_so(self, tmp_path):
+        process = run_train("--eval_only", cwd=tmp_path)
+        assert "runs/digits: holds no run to evaluate" in error_of(process)
+
+
+class TestHelp:
+    def test_names_every_flag_with_its_default(self):
+        process = run_train("--help", cwd=PROJECT)
+        text = " ".join(process.stdout.split())
+        assert process.returncode == 0
+        for flag in set(re.findall(r"--\w+", process.stdout)) - {"--help", "--eval_only"}:
+            assert re.search(rf"{flag} [^-]*\(default: ", text), flag
+
+    def test_does_not_wait_for_tensorflow(self):
+        process = subprocess.run(
+            [sys.executable, "-X", "importtime", "train.py", "--help"],
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+        )
+        assert "argparse" in process.stderr
+        assert not re.search(r"\b(tensorflow|numpy|sklearn)\b", process.stderr)
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--batch_size", "0"], "argument --batch_size: '0' is no whole number above 0"),
+        (["--batch_size", "2.5"], "argument --batch_size: '2.5' is no whole number above 0"),
+        (["--learning_rate", "nan"], "argument --learning_rate: 'nan' is no number above 0"),
+        (["--num_epochs", "-1"], "argument --num_epochs: '-1' is no number above 0"),
+        (["--seed", "-1"], "argument --seed: '-1' is no whole number from 0"),
+        (["--dataset", "mnist"], "invalid choice: 'mnist'"),
+        (["--num_towers", "3"], "--num_towers 3 does not divide --batch_size 128"),
+        (["--epochs", "3"], "unrecognized arguments: --epochs 3"),
+    ],
+)
+def test_a_wrong_flag_is_one_sentence(flags, sentence, tmp_path):
+    assert sentence in error_of(run_train(*flags, cwd=tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+class TestBadSurroundings:
+    def test_a_damaged_batch_file_is_named(self, tmp_path):
+        batches = tmp_path / "cifar-10-batches-bin"
+        batches.mkdir()
+        (batches / "data_batch_1.bin").write_bytes(b"short")
+        process = run_train("--dataset", "cifar10", "--data_dir", batches, cwd=tmp_path)
+        assert "data_batch_1.bin: 5 bytes, where" in error_of(process)
+        assert [path.name for path in tmp_path.iterdir()] == ["cifar-10-batches-bin"]
+
+    def test_a_run_dir_that_cannot_be_made_is_named(self, tmp_path):
+        (tmp_path / "runs").write_text("a file in the way")
+        assert re.search(r"runs/digits\S* cannot be .*--run_dir", error_of(run_train(cwd=tmp_path)))
+
+    def test_a_checkpoint_that_does_not_fit_the_disk_ends_the_run(self, tmp_path):
+        process = run_train("--num_epochs", 0.2, cwd=tmp_path, largest_file=1 << 20)
+        assert process.returncode == 2
+        sentence = "train.py: error: runs/digits: the checkpoint of step 1 cannot be written "
+        assert process.stderr.startswith(sentence)
+        assert len(process.stderr.splitlines()) == 1
+        assert not list((tmp_path / "runs" / "digits").glob("model.ckpt*"))
+
+
+def test_a_terminal_gets_a_bar(tmp_path):
+    controller, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, str(PROJECT / "train.py"), "--num_epochs", "1"],
+        cwd=tmp_path,
+        stdout=terminal,
+        stderr=subprocess.PIPE,
+    )
+    os.close(terminal)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(controller, 1 << 16)
+        except OSError:  # what Linux says when the other end is closed
+            break
+        if not piece:
+            break
+        shown += piece
+    assert process.wait() == 0
+    assert process.stderr.read() == b""
+    text = shown.decode()
+    assert "\r" in text
+    assert re.search(r"epoch 1/1 +\|.*\| step \d+/12  loss \d\.\d+  accuracy +\d+%", text)
+    assert "left" in text

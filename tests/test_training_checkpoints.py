@@ -1,0 +1,53 @@
+"""Which checkpoint a run goes on from: the newest that is whole."""
+
+import pytest
+
+from squeezenet_model import tf
+from training.checkpoints import newest_checkpoint
+
+
+@pytest.fixture
+def run_dir(tmp_path):
+    """A folder with the checkpoints of steps 9, 90 and 100 (which a sort by name would mix up)."""
+    with tf.Graph().as_default(), tf.Session() as session:
+        variable = tf.get_variable("v", [1000])
+        saver = tf.train.Saver([variable])
+        session.run(variable.initializer)
+        for step in (9, 90, 100):
+            saver.save(session, str(tmp_path / "model.ckpt"), step, write_meta_graph=False)
+    return tmp_path
+
+
+def test_is_the_one_with_the_highest_step(run_dir):
+    assert newest_checkpoint(run_dir) == str(run_dir / "model.ckpt-100")
+
+
+def test_is_none_in_an_empty_or_missing_folder(tmp_path):
+    assert newest_checkpoint(tmp_path) is None
+    assert newest_checkpoint(tmp_path / "missing") is None
+
+
+@pytest.mark.parametrize("name", ["model.ckpt-100.index", "model.ckpt-100.data-00000-of-00001"])
+@pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "flipped bit"])
+def test_passes_over_a_damaged_one_and_names_it(run_dir, capfd, name, damage):
+    path = run_dir / name
+    content = bytearray(path.read_bytes())
+    if damage == "missing":
+        path.unlink()
+    elif damage == "empty":
+        path.write_bytes(b"")
+    elif damage == "truncated":
+        path.write_bytes(content[: len(content) // 2])
+    else:
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    assert newest_checkpoint(run_dir) == str(run_dir / "model.ckpt-90")
+    assert "model.ckpt-100: passed over" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("index", [None, b"", b"garbage"])
+def test_does_not_need_tensorflows_index_file(run_dir, index):
+    (run_dir / "checkpoint").unlink()
+    if index is not None:
+        (run_dir / "checkpoint").write_bytes(index)
+    assert newest_checkpoint(run_dir) == str(run_dir / "model.ckpt-100")

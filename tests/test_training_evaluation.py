@@ -1,0 +1,68 @@
+"""Evaluation: every picture once, the last partial batch included."""
+
+import numpy as np
+import pytest
+
+from squeezenet_model import SqueezeNetModel, tf
+from training import evaluation as evaluation_module
+from training.evaluation import Evaluator
+
+
+@pytest.fixture
+def model():
+    return SqueezeNetModel(original_dim=8, resize_dim=6, output_size=3)
+
+
+@pytest.fixture
+def checkpoint(model, tmp_path):
+    """An untrained net at step 7."""
+    with tf.Graph().as_default(), tf.Session() as session:
+        tf.set_random_seed(0)
+        with tf.variable_scope("", initializer=tf.glorot_uniform_initializer()):
+            model.model_layers(tf.zeros([1, 6, 6, 3]), is_training=False)
+        step = tf.train.get_or_create_global_step()
+        session.run([tf.global_variables_initializer()])
+        session.run(step.assign(7))
+        return tf.train.Saver().save(session, str(tmp_path / "model.ckpt"), step)
+
+
+def evaluate(model, dataset, checkpoint):
+    with Evaluator(model, dataset.test, dataset.class_names) as evaluator:
+        evaluation = evaluator.evaluate(checkpoint)
+        return evaluation, evaluator.summarize(evaluation)
+
+
+def test_gives_the_same_in_batches_of_any_size(model, tiny_dataset, checkpoint, monkeypatch):
+    whole, _ = evaluate(model, tiny_dataset, checkpoint)
+    for batch_size in (1, 2, 4, 5):
+        monkeypatch.setattr(evaluation_module, "BATCH_SIZE", batch_size)
+        parts, _ = evaluate(model, tiny_dataset, checkpoint)
+        np.testing.assert_allclose(parts.probs, whole.probs, rtol=1e-5)
+        assert parts.loss == pytest.approx(whole.loss, rel=1e-5)
+        assert parts.accuracy == whole.accuracy
+
+
+def test_counts_right(model, tiny_dataset, checkpoint):
+    evaluation, summary = evaluate(model, tiny_dataset, checkpoint)
+    labels = tiny_dataset.test.labels
+    assert evaluation.step == summary["steps"] == 7
+    assert evaluation.probs.shape == (5, 3)
+    np.testing.assert_array_equal(evaluation.predictions, evaluation.probs.argmax(axis=1))
+    assert summary["test_accuracy"] == np.mean(evaluation.predictions == labels)
+    assert summary["test_loss"] == pytest.approx(
+        -np.log(evaluation.probs[range(5), labels]).mean(), rel=1e-5
+    )
+    for label, name in enumerate("abc"):
+        of_class = labels == label
+        right = np.mean(evaluation.predictions[of_class] == label)
+        assert summary["class_accuracies"][name] == right
+    low, high = summary["test_accuracy_interval_95"]
+    assert 0 <= low < summary["test_accuracy"] < high <= 1
+    assert summary["parameters"] == sum(
+        np.prod(shape) for name, shape in tf.train.list_variables(checkpoint) if "/" in name
+    )
+
+
+def test_leaves_the_callers_model_alone(model, tiny_dataset, checkpoint):
+    evaluate(model, tiny_dataset, checkpoint)
+    assert not hasattr(model, "probs")

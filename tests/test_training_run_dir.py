@@ -1,0 +1,76 @@
+"""settings.json and results.json: whole or not there, and the same run or another."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from training.run_dir import RunError, open_run_dir, read_settings, write_json
+
+SETTINGS = {
+    "dataset": "digits",
+    "class_names": ["0", "1"],
+    "original_dim": 32,
+    "resize_dim": 24,
+    "net": [[32, 64, "fire1"]],
+    "batch_size": 128,
+    "seed": 0,
+    "total_steps": 100,
+}
+
+
+def test_a_new_folder_gets_the_settings(tmp_path):
+    open_run_dir(tmp_path / "runs" / "new", SETTINGS)
+    assert read_settings(tmp_path / "runs" / "new") == SETTINGS
+
+
+def test_a_run_may_go_on_for_longer(tmp_path):
+    open_run_dir(tmp_path, SETTINGS)
+    open_run_dir(tmp_path, {**SETTINGS, "total_steps": 200})
+    assert read_settings(tmp_path)["total_steps"] == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("dataset", "cifar10"),
+        ("class_names", ["0", "1", "2"]),
+        ("net", [[16, 64, "fire1"]]),
+        ("batch_size", 64),
+        ("seed", 1),
+    ],
+)
+def test_a_run_cannot_become_another_one(tmp_path, name, value):
+    open_run_dir(tmp_path, SETTINGS)
+    with pytest.raises(RunError, match=rf"the run there has {name} .*another --run_dir"):
+        open_run_dir(tmp_path, {**SETTINGS, name: value})
+    assert read_settings(tmp_path) == SETTINGS
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "\x00", '{"dataset": ', "[" * 100_000])
+def test_settings_that_are_none_are_named_and_kept(tmp_path, content):
+    (tmp_path / "settings.json").write_text(content)
+    with pytest.raises(RunError, match=r"settings\.json: is not the settings of a run"):
+        open_run_dir(tmp_path, SETTINGS)
+    assert (tmp_path / "settings.json").read_text() == content
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match=r"file/.* cannot be .*another --run_dir"):
+        open_run_dir(tmp_path / "file" / "run", SETTINGS)
+    with pytest.raises(RunError, match=r"/proc/run: cannot be made"):
+        open_run_dir(Path("/proc/run"), SETTINGS)
+
+
+def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+    write_json(tmp_path / "results.json", {"steps": 1})
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.replace", full)
+    with pytest.raises(RunError, match=r"results\.json: cannot be written \(No space left"):
+        write_json(tmp_path / "results.json", {"steps": 2})
+    assert json.loads((tmp_path / "results.json").read_text()) == {"steps": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
