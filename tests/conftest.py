@@ -13,7 +13,7 @@ from training.console import load_tensorflow_quietly
 
 PROJECT = Path(__file__).resolve().parents[1]
 
-TRAINED_FLAGS = ("--num_epochs", 12, "--eval_every", 50, "--seed", 1)
+TRAINED_FLAGS = ("--num_epochs", 8, "--batch_size", 32, "--eval_every", 150, "--seed", 1)
 
 load_tensorflow_quietly()
 

@@ -83,14 +83,14 @@ class TrainingBar:
         """Shows a step's values."""
         epochs = max(1, round(self._total_steps / self._steps_per_epoch))
         epoch = f"epoch {min(int(values.step / self._steps_per_epoch) + 1, epochs)}/{epochs}"
-        numbers = f"loss {values.loss:.3f}  accuracy {values.accuracy:4.0%}"
+        numbers = f"loss {values.loss:.3f}, accuracy {values.accuracy:.0%}"
         if images_per_second is not None:
-            numbers += f"  {images_per_second:,.0f} images/s"
+            numbers += f", {images_per_second:,.0f} images/s"
         if sys.stdout.isatty():
             self._draw(int(values.step), epoch, numbers)
         elif time.monotonic() >= self._next_line or values.step == self._total_steps:
             self._next_line = time.monotonic() + PLAIN_LINE_SECONDS
-            print(f"step {values.step:,}/{self._total_steps:,}  {epoch}  {numbers}", flush=True)
+            print(f"{epoch}, step {values.step}/{self._total_steps}, {numbers}", flush=True)
 
     def _draw(self, step: int, epoch: str, numbers: str) -> None:
         if self._bar is None:
@@ -99,7 +99,8 @@ class TrainingBar:
                 initial=step - 1,
                 file=sys.stdout,
                 dynamic_ncols=True,
-                bar_format="{desc} |{bar}| step {n_fmt}/{total_fmt}  {postfix}  {remaining} left",
+                delay=1e-9,  # not before there are numbers to show
+                bar_format="{desc} |{bar}| step {n_fmt}/{total_fmt}{postfix}, {remaining} left",
             )
         self._bar.set_description_str(epoch, refresh=False)
         self._bar.postfix = numbers

@@ -9,6 +9,10 @@ LEARNING_RATE = 5e-3
 # last ReLU for good.
 WARM_UP_EPOCHS = 1.0
 
+# Gradients longer than this (the norm of all of them together) are cut to it. They have spikes of
+# 50 and more here, and after one of them Adam's next steps silence layers, which no schedule mends.
+CLIP_NORM = 1.0
+
 # What final_conv's biases begin with. The net ends in a ReLU, and a class whose logit it holds at
 # zero for every picture gets no gradient, so it never comes back: that is how SqueezeNet gets stuck
 # at a loss of ln(classes). Begun this far above zero, no logit meets the ReLU while the net finds

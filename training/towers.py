@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from squeezenet_model import SqueezeNetModel
-from training import optimization
+from training import optimization, recipe
 from training.input_pipeline import standardized
 
 PHILOX = 1  # TensorFlow's number for the counter-based generator (tf.random.Algorithm)
@@ -120,6 +120,8 @@ def build_training_step(
             gradients.append(tf.gradients(loss, tf.trainable_variables()))
     with tf.name_scope("average_gradients"):
         averages = [tf.add_n(parts) / num_towers for parts in zip(*gradients, strict=True)]
+    with tf.name_scope("clip_gradients"):
+        averages, _ = tf.clip_by_global_norm(averages, recipe.CLIP_NORM)
     apply_gradients = optimizer.apply_gradients(
         zip(averages, tf.trainable_variables(), strict=True), global_step
     )
