@@ -11,6 +11,7 @@ import argparse
 import dataclasses
 import math
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 import data
 from training import recipe
 from training.console import TrainingBar, load_tensorflow_quietly, print_report
+from training.interruption import Interruption
 from training.run_dir import RunError, check_same_run, open_run_dir, read_settings, write_json
 
 if TYPE_CHECKING:  # TensorFlow takes seconds to import: only once the flags and the data are right
@@ -114,21 +116,31 @@ def seed(text: str) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command; returns its exit code: 0, or 2 for what only the user can mend."""
+    """Runs the command.
+
+    Returns:
+      Exit code: 0 when all is done, 2 for what only the user can mend, 130 after Ctrl-C, 143 after
+      SIGTERM.
+    """
     flags = parse_flags(arguments)
     try:
-        (evaluate if flags.eval_only else train)(flags)
+        return evaluate(flags) if flags.eval_only else train(flags)
     except (data.DataError, RunError) as error:
         print(f"train.py: error: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # `python train.py | head`: nobody reads on
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    return 0
+    except KeyboardInterrupt:  # before the training began, or in an evaluation
+        print("train.py: stopped", file=sys.stderr)
+        return 128 + signal.SIGINT
 
 
-def train(flags: argparse.Namespace) -> None:
+def train(flags: argparse.Namespace) -> int:
     """Trains from the newest checkpoint to the last step; leaves results.json in the run's folder.
+
+    Returns:
+      Exit code.
 
     Raises:
       DataError, RunError: with a sentence for the user.
@@ -150,25 +162,33 @@ def train(flags: argparse.Namespace) -> None:
         "data_dir": flags.data_dir and str(flags.data_dir),
         "run_dir": str(run_dir),
     }
-    open_run_dir(run_dir, settings)
-
     with (
+        open_run_dir(run_dir, settings),
         Evaluator(model, dataset.test, dataset.class_names) as evaluator,
-        TrainingBar(schedule.total_steps, steps_per_epoch) as bar,
+        Interruption() as interruption,
     ):
-        evaluation, images_per_second = loop.train(
-            model, dataset, schedule, run_dir, evaluator, bar
-        )
-        results = evaluator.summarize(evaluation)
-    results["images_per_second"] = images_per_second
-    results["wall_seconds"] = time.perf_counter() - started
-    if images_per_second is not None:
-        write_json(run_dir / "results.json", results)
+        with TrainingBar(schedule.total_steps, steps_per_epoch) as bar:
+            result = loop.train(model, dataset, schedule, run_dir, evaluator, bar, interruption)
+        if result.evaluation is None:
+            print(
+                f"stopped at step {result.step} of {schedule.total_steps}, which is saved; the "
+                "same command goes on from there"
+            )
+            return 128 + interruption.signal
+        results = evaluator.summarize(result.evaluation)
+        results["images_per_second"] = result.images_per_second
+        results["wall_seconds"] = time.perf_counter() - started
+        if result.images_per_second is not None:
+            write_json(run_dir / "results.json", results)
     print_report(results, run_dir)
+    return 0
 
 
-def evaluate(flags: argparse.Namespace) -> None:
+def evaluate(flags: argparse.Namespace) -> int:
     """Evaluates the newest checkpoint of a run on its test split; writes nothing.
+
+    Returns:
+      Exit code.
 
     Raises:
       DataError, RunError: with a sentence for the user.
@@ -190,6 +210,7 @@ def evaluate(flags: argparse.Namespace) -> None:
         raise RunError(f"{run_dir}: holds no whole checkpoint to evaluate; train first.")
     with Evaluator(model, dataset.test, dataset.class_names) as evaluator:
         print_report(evaluator.summarize(evaluator.evaluate(checkpoint)), run_dir)
+    return 0
 
 
 def make_schedule(

@@ -1,10 +1,14 @@
 """settings.json and results.json: whole or not there, and the same run or another."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import PROJECT
 from training.run_dir import RunError, open_run_dir, read_settings, write_json
 
 SETTINGS = {
@@ -19,14 +23,20 @@ SETTINGS = {
 }
 
 
+def use(run_dir, settings):
+    """Opens a run folder and leaves it again."""
+    with open_run_dir(run_dir, settings):
+        pass
+
+
 def test_a_new_folder_gets_the_settings(tmp_path):
-    open_run_dir(tmp_path / "runs" / "new", SETTINGS)
+    use(tmp_path / "runs" / "new", SETTINGS)
     assert read_settings(tmp_path / "runs" / "new") == SETTINGS
 
 
 def test_a_run_may_go_on_for_longer(tmp_path):
-    open_run_dir(tmp_path, SETTINGS)
-    open_run_dir(tmp_path, {**SETTINGS, "total_steps": 200})
+    use(tmp_path, SETTINGS)
+    use(tmp_path, {**SETTINGS, "total_steps": 200})
     assert read_settings(tmp_path)["total_steps"] == 200
 
 
@@ -41,9 +51,9 @@ def test_a_run_may_go_on_for_longer(tmp_path):
     ],
 )
 def test_a_run_cannot_become_another_one(tmp_path, name, value):
-    open_run_dir(tmp_path, SETTINGS)
+    use(tmp_path, SETTINGS)
     with pytest.raises(RunError, match=rf"the run there has {name} .*another --run_dir"):
-        open_run_dir(tmp_path, {**SETTINGS, name: value})
+        use(tmp_path, {**SETTINGS, name: value})
     assert read_settings(tmp_path) == SETTINGS
 
 
@@ -51,16 +61,50 @@ def test_a_run_cannot_become_another_one(tmp_path, name, value):
 def test_settings_that_are_none_are_named_and_kept(tmp_path, content):
     (tmp_path / "settings.json").write_text(content)
     with pytest.raises(RunError, match=r"settings\.json: is not the settings of a run"):
-        open_run_dir(tmp_path, SETTINGS)
+        use(tmp_path, SETTINGS)
     assert (tmp_path / "settings.json").read_text() == content
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match=r"file/.* cannot be .*another --run_dir"):
-        open_run_dir(tmp_path / "file" / "run", SETTINGS)
+        use(tmp_path / "file" / "run", SETTINGS)
     with pytest.raises(RunError, match=r"/proc/run: cannot be made"):
-        open_run_dir(Path("/proc/run"), SETTINGS)
+        use(Path("/proc/run"), SETTINGS)
+
+
+class TestTwoTrainers:
+    def test_the_second_is_refused_with_the_firsts_process_and_start(self, tmp_path):
+        with (
+            open_run_dir(tmp_path, SETTINGS),
+            pytest.raises(
+                RunError,
+                match=rf"process {os.getpid()}, started \d{{4}}-\d\d-\d\d .*, trains there",
+            ),
+        ):
+            use(tmp_path, SETTINGS)
+
+    def test_one_after_the_other_may_train(self, tmp_path):
+        use(tmp_path, SETTINGS)
+        use(tmp_path, SETTINGS)
+
+    def test_a_killed_one_does_not_stand_in_the_way(self, tmp_path):
+        code = (
+            "import os, sys, pathlib; from training.run_dir import open_run_dir\n"
+            f"with open_run_dir(pathlib.Path({str(tmp_path)!r}), {SETTINGS!r}):\n"
+            "    os.kill(os.getpid(), 9)"
+        )
+        killed = subprocess.run([sys.executable, "-c", code], cwd=PROJECT)
+        assert killed.returncode == -9
+        assert (tmp_path / "trainer.json").exists()
+        use(tmp_path, SETTINGS)
+
+    @pytest.mark.parametrize("content", ["", "[]", "{}", "\x00"])
+    def test_an_unreadable_trainer_json_still_refuses(self, tmp_path, content):
+        with open_run_dir(tmp_path, SETTINGS):
+            (tmp_path / "trainer.json").write_text(content)
+            with pytest.raises(RunError, match="another process trains there"):
+                use(tmp_path, SETTINGS)
 
 
 def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""Which checkpoints a run has, and which of them is whole."""
+"""Writing a run's checkpoints, and finding the newest that is whole."""
 
 from __future__ import annotations
 
@@ -8,16 +8,56 @@ from pathlib import Path
 
 import tensorflow.compat.v1 as tf
 
+from training.run_dir import RunError
+
 CHECKPOINT_NAME = "model.ckpt"
+FILE_NAME = re.compile(
+    rf"(?P<checkpoint>{re.escape(CHECKPOINT_NAME)}-(?P<step>\d+))\.(index|data-\d+-of-\d+)"
+)
 KEPT = 3
+
+
+class CheckpointWriter:
+    """Saves the variables of the default graph; the newest few checkpoints are kept.
+
+    TensorFlow writes a checkpoint under temporary names and renames them at the end, the index
+    last, so that a process that dies meanwhile leaves the checkpoints before as they were.
+    """
+
+    def __init__(self, run_dir: Path):
+        self._run_dir = run_dir
+        self._saver = tf.train.Saver(max_to_keep=KEPT)
+        self._saver.recover_last_checkpoints(all_checkpoints(run_dir))
+        for leftover in run_dir.glob(f"{CHECKPOINT_NAME}-*.tempstate*"):
+            leftover.unlink()
+
+    def restore(self, session: tf.Session, checkpoint: str) -> None:
+        """Gives the session the variables of a checkpoint."""
+        self._saver.restore(session, checkpoint)
+
+    def save(self, session: tf.Session, step: int) -> str:
+        """Writes the checkpoint of a step and returns its path, without extension.
+
+        Raises:
+          RunError: the disk is full, or the folder cannot be written any more.
+        """
+        try:
+            path = str(self._run_dir / CHECKPOINT_NAME)
+            return self._saver.save(session, path, step, write_meta_graph=False)
+        except (tf.errors.OpError, OSError, ValueError) as error:
+            raise RunError(
+                f"{self._run_dir}: the checkpoint of step {step} cannot be written "
+                f"({reason(error)}); free or mend the disk, then run the same command again: it "
+                "goes on from the checkpoint before."
+            ) from error
 
 
 def all_checkpoints(run_dir: Path) -> list[str]:
     """Paths (without extension) of the run's checkpoints, oldest first, whole or not."""
     steps = {}
     for path in run_dir.glob(f"{CHECKPOINT_NAME}-*"):
-        if match := re.fullmatch(rf"({re.escape(CHECKPOINT_NAME)}-(\d+))\..*", path.name):
-            steps[str(run_dir / match[1])] = int(match[2])
+        if match := FILE_NAME.fullmatch(path.name):
+            steps[str(run_dir / match["checkpoint"])] = int(match["step"])
     return sorted(steps, key=steps.get)
 
 
@@ -51,3 +91,8 @@ def reason(error: Exception) -> str:
     if isinstance(error, tf.errors.OpError) and isinstance(error.__context__, tf.errors.OpError):
         error = error.__context__
     return (str(getattr(error, "message", "")) or str(error)).splitlines()[0]
+
+
+def checkpoint_step(checkpoint: str) -> int:
+    """The global_step that a checkpoint was saved at."""
+    return int(tf.train.NewCheckpointReader(checkpoint).get_tensor("global_step"))

@@ -15,11 +15,12 @@ import tensorflow.compat.v1 as tf
 from data import Dataset
 from squeezenet_model import SqueezeNetModel
 from training import optimization
-from training.checkpoints import newest_checkpoint
+from training.checkpoints import CheckpointWriter, checkpoint_step, newest_checkpoint
 from training.evaluation import Evaluation, Evaluator
 from training.events import EventWriters
 from training.hooks import CheckpointHook, InputHook, StepHook
 from training.input_pipeline import training_dataset
+from training.interruption import Interruption
 from training.recipe import Schedule
 from training.towers import TrainingStep, build_training_step
 
@@ -40,12 +41,14 @@ class TrainingResult(NamedTuple):
     """What train() ends with.
 
     Attributes:
-      evaluation: of the last checkpoint.
+      step: global_step of the last checkpoint.
+      evaluation: of that checkpoint; None where the training was interrupted.
       images_per_second: over the steps taken, evaluations and checkpoints left out; None where the
         run was complete already.
     """
 
-    evaluation: Evaluation
+    step: int
+    evaluation: Evaluation | None
     images_per_second: float | None
 
 
@@ -96,58 +99,67 @@ def train(
     run_dir: Path,
     evaluator: Evaluator,
     watcher: Watcher,
+    interruption: Interruption,
 ) -> TrainingResult:
     """Trains from the run's newest checkpoint, or from the start, to the last step.
 
     Writes checkpoints into run_dir, and TensorBoard events into run_dir/train and run_dir/eval.
 
     Raises:
-      RunError: a checkpoint cannot be written.
+      RunError: the folder cannot be written any more.
     """
     checkpoint = newest_checkpoint(run_dir)
-    first_step = checkpoint_step(checkpoint) if checkpoint else 0
+    step = checkpoint_step(checkpoint) if checkpoint else 0
+    evaluation = None
     clock = StepClock(schedule.batch_size)
-    evaluations = []
-    with tf.Graph().as_default(), EventWriters(run_dir, first_step, model) as events:
+    with tf.Graph().as_default(), EventWriters(run_dir, step, model) as events:
 
         def evaluate(checkpoint):
-            with clock.stopped():
-                evaluations.append(evaluator.evaluate(checkpoint))
-                events.write_evaluation(evaluations[-1])
-                watcher.evaluated(evaluations[-1])
+            nonlocal evaluation
+            evaluation = evaluator.evaluate(checkpoint)
+            events.write_evaluation(evaluation)
+            watcher.evaluated(evaluation)
 
         def step_done(values):
+            nonlocal step
+            step = int(values.step)
             clock.step_done()
             speed = clock.recent_images_per_second()
-            if values.step % SUMMARY_STEPS == 0:
+            if step % SUMMARY_STEPS == 0:
                 events.write_step(values, speed)
             watcher.stepped(values, speed)
 
-        if checkpoint:
-            evaluate(checkpoint)
-        if first_step < schedule.total_steps:
+        def save(session, step):
+            with clock.stopped():
+                events.train.flush()  # a resumed run writes none of the events before again
+                checkpoint = checkpoints.save(session, step)
+                if schedule.is_evaluated(step):
+                    evaluate(checkpoint)
+
+        if checkpoint and schedule.is_evaluated(step):
+            evaluate(checkpoint)  # the process before may have died before it had
+        if step < schedule.total_steps:
             training_step, input_hook = build_graph(model, dataset, schedule)
-            checkpoint_hook = CheckpointHook(
-                training_step,
-                run_dir,
-                schedule.eval_every,
-                schedule.total_steps,
-                before_save=events.train.flush,
-                after_save=evaluate,
-            )
+            checkpoints = CheckpointWriter(run_dir)
+            hooks = [
+                input_hook,
+                StepHook(training_step, step_done),
+                CheckpointHook(training_step, schedule, interruption, save),
+            ]
             with tf.train.MonitoredTrainingSession(
-                scaffold=scaffold(checkpoint),
-                hooks=[input_hook, StepHook(training_step, step_done), checkpoint_hook],
+                # Its own checkpoint_dir would restore the newest checkpoint, whole or not.
+                scaffold=tf.train.Scaffold(
+                    init_fn=lambda _, session: (
+                        checkpoint and checkpoints.restore(session, checkpoint)
+                    )
+                ),
+                hooks=hooks,
                 config=session_config(schedule.num_towers),
             ) as session:
                 while not session.should_stop():
                     session.run(training_step.step)
-    return TrainingResult(evaluations[-1], clock.images_per_second())
-
-
-def checkpoint_step(checkpoint: str) -> int:
-    """The global_step that a checkpoint was saved at."""
-    return int(tf.train.NewCheckpointReader(checkpoint).get_tensor("global_step"))
+    complete = step >= schedule.total_steps
+    return TrainingResult(step, evaluation if complete else None, clock.images_per_second())
 
 
 def build_graph(
@@ -175,20 +187,6 @@ def build_graph(
         model, crops, labels, learning_rate, schedule.num_towers, schedule.seed
     )
     return training_step, InputHook(iterator, first_step)
-
-
-def scaffold(checkpoint: str | None) -> tf.train.Scaffold:
-    """Has the session start from a checkpoint, or from new weights where there is none.
-
-    MonitoredTrainingSession's own checkpoint_dir would take the newest checkpoint, whole or not.
-    """
-    saver = tf.train.Saver()
-
-    def restore(_, session):
-        if checkpoint:
-            saver.restore(session, checkpoint)
-
-    return tf.train.Scaffold(saver=saver, init_fn=restore)
 
 
 def session_config(num_towers: int) -> tf.ConfigProto:

@@ -17,7 +17,7 @@ CLIP_NORM = 1.0
 # zero for every picture gets no gradient, so it never comes back: that is how SqueezeNet gets stuck
 # at a loss of ln(classes). Begun this far above zero, no logit meets the ReLU while the net finds
 # its feet, and softmax does not see what all logits have in common.
-FINAL_BIAS = 5.0
+FINAL_BIAS = 10.0
 
 # Length of a run. CIFAR-10: 10,000 steps of 128 pictures. Digits: half a minute on two cores.
 NUM_EPOCHS = {"cifar10": 25.6, "digits": 30.0}
@@ -54,6 +54,10 @@ class Schedule:
     eval_every: int
     num_towers: int
     seed: int
+
+    def is_evaluated(self, step: int) -> bool:
+        """Whether the checkpoint of a step is evaluated: every eval_every steps, and the last."""
+        return step % self.eval_every == 0 or step >= self.total_steps
 
 
 def num_epochs(dataset_name: str) -> float:

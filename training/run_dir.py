@@ -8,9 +8,15 @@ runs/digits/results.json               written at the end
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 # What a run cannot change half-way. The rest (its length, say) may differ when it goes on.
 FIXED_SETTINGS = (
@@ -23,22 +29,47 @@ class RunError(Exception):
     """The run cannot go on; the message is one sentence for the user that names what is wrong."""
 
 
-def open_run_dir(run_dir: Path, settings: dict) -> None:
-    """Makes the folder and its settings.json, or checks that the run there is the same run.
+@contextlib.contextmanager
+def open_run_dir(run_dir: Path, settings: dict) -> Iterator[None]:
+    """Makes the folder and its settings.json, and keeps every other trainer out of it.
+
+    The lock is the operating system's: it goes with the process that holds it, however that ends.
 
     Raises:
-      RunError: the folder cannot be written, or its settings contradict the given ones.
+      RunError: the folder cannot be written, another process trains in it, or the run in it
+        contradicts the settings.
     """
-    saved = read_settings(run_dir)
-    if saved is not None:
-        check_same_run(run_dir, saved, settings)
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(run_dir / "trainer.lock", timeout=0)
+        lock.acquire()
+    except Timeout:
+        raise RunError(
+            f"{run_dir}: {holder(run_dir)} trains there; wait for it, stop it, or give another "
+            "--run_dir."
+        ) from None
     except OSError as error:
         raise RunError(
-            f"{run_dir}: cannot be made ({error.strerror}); give another --run_dir."
+            f"{error.filename or run_dir}: cannot be made ({error.strerror}); mend the folder, or "
+            "give another --run_dir."
         ) from error
-    write_json(run_dir / "settings.json", settings)
+    with lock:
+        saved = read_settings(run_dir)
+        if saved is not None:
+            check_same_run(run_dir, saved, settings)
+        started = time.strftime("%Y-%m-%d %H:%M:%S")
+        write_json(run_dir / "trainer.json", {"process": os.getpid(), "started": started})
+        write_json(run_dir / "settings.json", settings)
+        yield
+
+
+def holder(run_dir: Path) -> str:
+    """The process that trains in a folder, as far as it has said."""
+    try:
+        trainer = json.loads((run_dir / "trainer.json").read_text(encoding="utf-8"))
+        return f"process {trainer['process']}, started {trainer['started']},"
+    except (OSError, ValueError, LookupError, TypeError):
+        return "another process"
 
 
 def check_same_run(run_dir: Path, saved: dict, settings: dict) -> None:
