@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from data import Dataset, Split
 from training.console import load_tensorflow_quietly
@@ -16,6 +17,21 @@ PROJECT = Path(__file__).resolve().parents[1]
 TRAINED_FLAGS = ("--num_epochs", 8, "--batch_size", 32, "--eval_every", 150, "--seed", 1)
 
 load_tensorflow_quietly()
+
+
+def pytest_addoption(parser):
+    """Adds the flags of this suite."""
+    parser.addoption(
+        "--kills",
+        type=int,
+        default=3,
+        help="how many times tests/test_train_faults.py kills a training process (default: 3)",
+    )
+
+
+def train_command(*flags) -> list[str]:
+    """The command line of `python train.py` with these flags."""
+    return [sys.executable, str(PROJECT / "train.py"), *map(str, flags)]
 
 
 def run_train(
@@ -29,13 +45,25 @@ def run_train(
       largest_file: bytes after which the system refuses to let a file grow (a disk that is full).
     """
     return subprocess.run(
-        [sys.executable, str(PROJECT / "train.py"), *map(str, flags)],
+        train_command(*flags),
         cwd=cwd,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file,) * 2),
         capture_output=True,
         text=True,
         timeout=240,
     )
+
+
+def read_events(folder: Path) -> EventAccumulator:
+    """The TensorBoard events of a folder, as TensorBoard reads them."""
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return events
+
+
+def steps(events: EventAccumulator, tag: str) -> list[int]:
+    """The steps at which a curve has points."""
+    return [event.step for event in events.Scalars(tag)]
 
 
 @pytest.fixture(scope="session")

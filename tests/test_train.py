@@ -7,12 +7,10 @@ import re
 import subprocess
 import sys
 import termios
-from pathlib import Path
 
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.conftest import PROJECT, run_train
+from tests.conftest import PROJECT, TRAINED_FLAGS, read_events, run_train, steps
 
 
 def error_of(process) -> str:
@@ -78,61 +76,17 @@ class TestATrainingRun:
         assert not any("tower" in name or name.endswith("_1") for name in nodes)
 
 
-def read_events(folder: Path) -> EventAccumulator:
-    events = EventAccumulator(str(folder))
-    events.Reload()
-    return events
-
-
-def steps(events: EventAccumulator, tag: str) -> list[int]:
-    return [event.step for event in events.Scalars(tag)]
-
-
-@pytest.fixture(scope="module")
-def resumed(tmp_path_factory):
-    """A run of one epoch, taken up again to train for two."""
-    folder = tmp_path_factory.mktemp("resumed")
-    flags = ("--eval_every", 10, "--batch_size", 64)
-    run_train("--num_epochs", 1, *flags, cwd=folder)
-    process = run_train("--num_epochs", 2, *flags, cwd=folder)
-    process.run_dir = folder / "runs" / "digits"
-    return process
-
-
 class TestTheSameCommandAgain:
-    def test_goes_on_from_the_newest_checkpoint(self, resumed):
-        assert resumed.returncode == 0
-        assert resumed.stdout.startswith("step 24: test accuracy")
-        assert "step 25/47" in resumed.stdout
-        assert json.loads((resumed.run_dir / "results.json").read_text())["steps"] == 47
-
-    def test_goes_on_with_the_curves_without_overlap_or_gap(self, resumed):
-        assert steps(read_events(resumed.run_dir / "train"), "loss") == [20, 40]
-        assert steps(read_events(resumed.run_dir / "eval"), "loss") == [10, 20, 24, 30, 40, 47]
-
-    def test_of_a_complete_run_evaluates_only(self, resumed):
-        before = (resumed.run_dir / "results.json").read_text()
-        process = run_train(
-            *("--num_epochs", 2, "--eval_every", 10, "--batch_size", 64),
-            cwd=resumed.run_dir.parents[1],
-        )
+    def test_of_a_complete_run_evaluates_only(self, trained):
+        before = (trained.run_dir / "results.json").read_text()
+        process = run_train(*TRAINED_FLAGS, cwd=trained.run_dir.parents[1])
         assert process.returncode == 0
-        assert "step 47: test accuracy" in process.stdout
-        assert (resumed.run_dir / "results.json").read_text() == before
+        assert process.stdout.startswith("step 375: test accuracy")
+        assert (trained.run_dir / "results.json").read_text() == before
 
-    def test_with_another_batch_size_is_refused(self, resumed):
-        process = run_train("--batch_size", 32, cwd=resumed.run_dir.parents[1])
-        assert "the run there has batch_size 64, not 32" in error_of(process)
-
-
-def test_the_same_seed_gives_the_same_weights_to_the_bit(tmp_path):
-    for name in ("first", "second"):
-        run_train("--num_epochs", 1, "--eval_every", 12, "--run_dir", name, cwd=tmp_path)
-    first, second = (
-        (tmp_path / name / "model.ckpt-12.data-00000-of-00001").read_bytes()
-        for name in ("first", "second")
-    )
-    assert first == second
+    def test_with_another_batch_size_is_refused(self, trained):
+        process = run_train("--batch_size", 64, cwd=trained.run_dir.parents[1])
+        assert "the run there has batch_size 32, not 64" in error_of(process)
 
 
 class TestEvalOnly:
@@ -203,14 +157,6 @@ class TestBadSurroundings:
     def test_a_run_dir_that_cannot_be_made_is_named(self, tmp_path):
         (tmp_path / "runs").write_text("a file in the way")
         assert re.search(r"runs/digits\S* cannot be .*--run_dir", error_of(run_train(cwd=tmp_path)))
-
-    def test_a_checkpoint_that_does_not_fit_the_disk_ends_the_run(self, tmp_path):
-        process = run_train("--num_epochs", 0.2, cwd=tmp_path, largest_file=1 << 20)
-        assert process.returncode == 2
-        sentence = "train.py: error: runs/digits: the checkpoint of step 1 cannot be written "
-        assert process.stderr.startswith(sentence)
-        assert len(process.stderr.splitlines()) == 1
-        assert not list((tmp_path / "runs" / "digits").glob("model.ckpt*"))
 
 
 def test_a_terminal_gets_a_bar(tmp_path):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import sys
 import tempfile
+import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tqdm import tqdm
@@ -32,9 +34,18 @@ def load_tensorflow_quietly() -> None:
         from squeezenet_model import tf
 
         tf.config.list_physical_devices()
-    # The TF1 interface is deprecated, which is no news to someone who came for it.
-    tf.logging.set_verbosity(tf.logging.ERROR)
+    # The TF1 interface is deprecated, which is no news to someone who came for it; and what goes
+    # wrong reaches the program as an exception, so nobody needs the log of it, or the traceback of
+    # the thread that writes events.
+    tf.logging.set_verbosity(tf.logging.FATAL)
+    threading.excepthook = functools.partial(unless_event_writer, threading.excepthook)
     warnings.filterwarnings("ignore", message=r"`tf\.layers\.\w+` is deprecated")
+
+
+def unless_event_writer(hook: Callable, args: threading.ExceptHookArgs) -> None:
+    """A threading.excepthook that leaves out TensorFlow's event writer (see EventWriters.flush)."""
+    if args.thread is None or args.thread.name != "EventLoggerThread":
+        hook(args)
 
 
 @contextlib.contextmanager

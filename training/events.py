@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from pathlib import Path
 
 import tensorflow.compat.v1 as tf
 
 from squeezenet_model import SqueezeNetModel
+from training.checkpoints import reason
 from training.evaluation import Evaluation
+from training.run_dir import RunError
 from training.towers import TrainingStep
+
+# What the thread that writes the files dies of, as TensorFlow hands it on.
+WRITE_ERRORS = (OSError, IndexError, RuntimeError, tf.errors.OpError)
 
 
 class EventWriters:
@@ -24,6 +30,7 @@ class EventWriters:
     """
 
     def __init__(self, run_dir: Path, first_step: int, model: SqueezeNetModel):
+        self._run_dir = run_dir
         self.train = tf.summary.FileWriter(str(run_dir / "train"))
         self.eval = tf.summary.FileWriter(str(run_dir / "eval"))
         if first_step == 0:
@@ -36,8 +43,26 @@ class EventWriters:
         return self
 
     def __exit__(self, *exc_info) -> None:
-        self.train.close()
-        self.eval.close()
+        # What could not be written has been told by flush, or is less than why the run ends.
+        with contextlib.suppress(*WRITE_ERRORS):
+            self.train.close()
+            self.eval.close()
+
+    def flush(self) -> None:
+        """Returns when all that was added is in the files.
+
+        Raises:
+          RunError: the disk is full, or the folder cannot be written any more.
+        """
+        try:
+            self.train.flush()
+            self.eval.flush()
+        except WRITE_ERRORS as error:
+            raise RunError(
+                f"{self._run_dir}: the events for TensorBoard cannot be written ({reason(error)}); "
+                "free or mend the disk, then run the same command again: it goes on from the "
+                "checkpoint before."
+            ) from error
 
     def write_step(self, values: TrainingStep, images_per_second: float | None) -> None:
         """Adds a training step's loss, accuracy, learning rate and speed."""
@@ -54,7 +79,7 @@ class EventWriters:
         """Adds an evaluation's loss and accuracy."""
         scalars = {"loss": evaluation.loss, "accuracy": evaluation.accuracy}
         add_scalars(self.eval, evaluation.step, scalars)
-        self.eval.flush()
+        self.flush()
 
 
 def add_scalars(writer: tf.summary.FileWriter, step: int, scalars: dict[str, float]) -> None:

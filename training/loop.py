@@ -131,7 +131,7 @@ def train(
 
         def save(session, step):
             with clock.stopped():
-                events.train.flush()  # a resumed run writes none of the events before again
+                events.flush()  # a resumed run writes none of the events before again
                 checkpoint = checkpoints.save(session, step)
                 if schedule.is_evaluated(step):
                     evaluate(checkpoint)

@@ -1,0 +1,138 @@
+"""What a training run survives. The table in docs/faults.md names these tests."""
+
+import contextlib
+import random
+import re
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import read_events, run_train, train_command
+from training.checkpoints import newest_checkpoint
+
+# Two epochs of 24 steps each; a checkpoint and an evaluation after every second step.
+FLAGS = ("--num_epochs", 2, "--batch_size", 64, "--eval_every", 2)
+LAST_STEP = 47
+
+
+@contextlib.contextmanager
+def training(cwd: Path):
+    """A training process that has begun its first step; killed at the end if it is still there."""
+    process = subprocess.Popen(
+        train_command(*FLAGS), cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with process:
+        try:
+            process.first_line = process.stdout.readline()
+            yield process
+        finally:
+            process.kill()
+
+
+def run_files(folder: Path) -> dict[str, bytes]:
+    """The last checkpoint's files in a run folder, by name."""
+    files = (folder / "runs" / "digits").glob(f"model.ckpt-{LAST_STEP}.*")
+    return {path.name: path.read_bytes() for path in files}
+
+
+def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """Every curve in TensorBoard but the speed, which no two runs share."""
+    found = {}
+    for name in ("train", "eval"):
+        events = read_events(folder / "runs" / "digits" / name)
+        for tag in set(events.Tags()["scalars"]) - {"images_per_second"}:
+            found[f"{name}/{tag}"] = [(event.step, event.value) for event in events.Scalars(tag)]
+    return found
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The folder of a run that nothing happened to."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    assert run_train(*FLAGS, cwd=folder).returncode == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory, request):
+    """The folders of runs whose processes were killed again and again until they were through."""
+    folders = []
+    chance = random.Random(0)
+    kills = 0
+    while kills < request.config.getoption("--kills"):
+        folders.append(tmp_path_factory.mktemp("killed"))
+        through = False
+        while not through and kills < request.config.getoption("--kills"):
+            with training(folders[-1]) as process:
+                time.sleep(chance.uniform(0, 3))
+                process.kill()
+            through = process.returncode == 0
+            kills += not through
+        assert run_train(*FLAGS, cwd=folders[-1]).returncode == 0
+    return folders
+
+
+class TestARunThatIsKilledAndStartedAgain:
+    def test_ends_with_the_same_checkpoint_to_the_bit(self, undisturbed, killed):
+        assert len(run_files(undisturbed)) == 2
+        for folder in killed:
+            assert run_files(folder) == run_files(undisturbed)
+
+    def test_leaves_the_same_curves_without_overlap_or_gap(self, undisturbed, killed):
+        assert [step for step, _ in curves(undisturbed)["eval/loss"]] == [*range(2, 47, 2), 47]
+        for folder in killed:
+            assert curves(folder) == curves(undisturbed)
+
+
+@pytest.mark.parametrize(("sent", "exit_code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_the_run_after_the_step_with_a_checkpoint(tmp_path, sent, exit_code):
+    with training(tmp_path) as process:
+        process.send_signal(sent)
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == exit_code
+    assert stderr == ""
+    last_line = stdout.splitlines()[-1]
+    step = int(re.match(r"stopped at step (\d+) of 47, which is saved; .* goes on", last_line)[1])
+    assert newest_checkpoint(tmp_path / "runs" / "digits").endswith(f"model.ckpt-{step}")
+
+
+def test_a_second_ctrl_c_stops_at_once_and_leaves_a_whole_checkpoint(tmp_path):
+    with training(tmp_path) as process:
+        while "step 2:" not in process.stdout.readline():
+            pass
+        # Stopped, it cannot get from one signal to the other; continued, it meets both.
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert process.returncode in (-signal.SIGINT, 130)
+    assert newest_checkpoint(tmp_path / "runs" / "digits")
+
+
+def test_a_damaged_newest_checkpoint_is_passed_over(undisturbed, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(undisturbed, folder)
+    data = folder / "runs" / "digits" / f"model.ckpt-{LAST_STEP}.data-00000-of-00001"
+    whole = data.read_bytes()
+    data.write_bytes(whole[: len(whole) // 2])
+    process = run_train(*FLAGS, cwd=folder)
+    assert process.returncode == 0
+    assert f"model.ckpt-{LAST_STEP}: passed over, it is damaged" in process.stderr
+    assert process.stdout.startswith("step 46: test accuracy")
+    assert data.read_bytes() == whole
+    assert curves(folder) == curves(undisturbed)
+
+
+@pytest.mark.parametrize(
+    ("largest_file", "what"), [(20_000, "the events for TensorBoard"), (170_000, "the checkpoint")]
+)
+def test_a_full_disk_ends_the_run_in_one_sentence(tmp_path, largest_file, what):
+    process = run_train(*FLAGS, cwd=tmp_path, largest_file=largest_file)
+    assert process.returncode == 2
+    sentence = rf"train\.py: error: runs/digits: {what}.* cannot be written \(.*\); free .*\n"
+    assert re.fullmatch(sentence, process.stderr)
+    assert newest_checkpoint(tmp_path / "runs" / "digits") is None
