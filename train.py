@@ -32,6 +32,7 @@ DEFAULT_DATASET = "digits"
 def parse_flags(arguments: list[str] | None = None) -> argparse.Namespace:
     """The flags of the command line; a wrong one ends the program with exit code 2."""
     parser = Parser(
+        prog="train.py",
         description='Train the SqueezeNet of the chapter "Fire Module" and evaluate it.',
         epilog="The same command again goes on from the newest checkpoint in --run_dir.",
         allow_abbrev=False,

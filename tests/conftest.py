@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -17,6 +18,10 @@ PROJECT = Path(__file__).resolve().parents[1]
 TRAINED_FLAGS = ("--num_epochs", 8, "--batch_size", 32, "--eval_every", 150, "--seed", 1)
 
 load_tensorflow_quietly()
+
+hypothesis.settings.register_profile("short", max_examples=200, deadline=None)
+hypothesis.settings.register_profile("thorough", max_examples=4_000, deadline=None)
+hypothesis.settings.load_profile("short")
 
 
 def pytest_addoption(parser):

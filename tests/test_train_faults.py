@@ -34,8 +34,9 @@ def training(cwd: Path):
 
 
 def run_files(folder: Path) -> dict[str, bytes]:
-    """The last checkpoint's files in a run folder, by name."""
-    files = (folder / "runs" / "digits").glob(f"model.ckpt-{LAST_STEP}.*")
+    """The files of the last checkpoint and the best one in a run folder, by name."""
+    run_dir = folder / "runs" / "digits"
+    files = [*run_dir.glob(f"model.ckpt-{LAST_STEP}.*"), *run_dir.glob("best*")]
     return {path.name: path.read_bytes() for path in files}
 
 
@@ -78,7 +79,7 @@ def killed(tmp_path_factory, request):
 
 class TestARunThatIsKilledAndStartedAgain:
     def test_ends_with_the_same_checkpoint_to_the_bit(self, undisturbed, killed):
-        assert len(run_files(undisturbed)) == 2
+        assert len(run_files(undisturbed)) == 2 + 3
         for folder in killed:
             assert run_files(folder) == run_files(undisturbed)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from squeezenet_model import tf
-from training.checkpoints import newest_checkpoint
+from training.checkpoints import keep_best, newest_checkpoint
 
 
 @pytest.fixture
@@ -51,3 +51,23 @@ def test_does_not_need_tensorflows_index_file(run_dir, index):
     if index is not None:
         (run_dir / "checkpoint").write_bytes(index)
     assert newest_checkpoint(run_dir) == str(run_dir / "model.ckpt-100")
+
+
+class TestTheBest:
+    def best(self, run_dir):
+        return sorted(path.name for path in run_dir.glob("best*"))
+
+    def test_is_kept_beside_the_newest(self, run_dir):
+        for step, accuracy in ((9, 0.5), (90, 0.7), (100, 0.6)):
+            keep_best(run_dir, str(run_dir / f"model.ckpt-{step}"), step, accuracy)
+        names = ["best.ckpt-90.data-00000-of-00001", "best.ckpt-90.index", "best.json"]
+        assert self.best(run_dir) == names
+        tensor = tf.train.load_variable(str(run_dir / "best.ckpt-90"), "v")
+        assert (tensor == tf.train.load_variable(str(run_dir / "model.ckpt-90"), "v")).all()
+        assert newest_checkpoint(run_dir).endswith("model.ckpt-100")
+
+    def test_is_found_again_where_best_json_is_damaged(self, run_dir):
+        keep_best(run_dir, str(run_dir / "model.ckpt-9"), 9, 0.5)
+        (run_dir / "best.json").write_text("{")
+        keep_best(run_dir, str(run_dir / "model.ckpt-90"), 90, 0.4)
+        assert "best.ckpt-90.index" in self.best(run_dir)

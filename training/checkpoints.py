@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 import sys
 from pathlib import Path
 
 import tensorflow.compat.v1 as tf
 
-from training.run_dir import RunError
+from training.run_dir import RunError, write_json
 
 CHECKPOINT_NAME = "model.ckpt"
+BEST_NAME = "best.ckpt"
 FILE_NAME = re.compile(
     rf"(?P<checkpoint>{re.escape(CHECKPOINT_NAME)}-(?P<step>\d+))\.(index|data-\d+-of-\d+)"
 )
@@ -50,6 +53,40 @@ class CheckpointWriter:
                 f"({reason(error)}); free or mend the disk, then run the same command again: it "
                 "goes on from the checkpoint before."
             ) from error
+
+
+def keep_best(run_dir: Path, checkpoint: str, step: int, accuracy: float) -> None:
+    """Copies a checkpoint to best.ckpt-<step> when it is more accurate than the best before.
+
+    Args:
+      run_dir: folder of the run.
+      checkpoint: path without extension.
+      step: its global_step.
+      accuracy: what its evaluation gave, 0..1.
+
+    Raises:
+      RunError: the disk is full, or the folder cannot be written any more.
+    """
+    try:
+        best = json.loads((run_dir / "best.json").read_text(encoding="utf-8"))["accuracy"]
+        if accuracy <= best:
+            return
+    except (OSError, ValueError, LookupError, TypeError):
+        pass  # there is none yet, or none that can be read
+    name = f"{BEST_NAME}-{step}"
+    try:
+        for path in sorted(run_dir.glob(f"{Path(checkpoint).name}.*")):  # data, then index
+            copy = shutil.copyfile(path, run_dir / f".copy-of-{path.name}")
+            copy.replace(run_dir / f"{name}{path.suffix}")
+        write_json(run_dir / "best.json", {"step": step, "accuracy": accuracy})
+        for path in run_dir.glob(f"{BEST_NAME}-*"):
+            if path.stem != name:
+                path.unlink()
+    except OSError as error:
+        raise RunError(
+            f"{error.filename or run_dir}: the best checkpoint cannot be kept ({error.strerror}); "
+            "free or mend the disk, then run the same command again."
+        ) from error
 
 
 def all_checkpoints(run_dir: Path) -> list[str]:

@@ -15,7 +15,12 @@ import tensorflow.compat.v1 as tf
 from data import Dataset
 from squeezenet_model import SqueezeNetModel
 from training import optimization
-from training.checkpoints import CheckpointWriter, checkpoint_step, newest_checkpoint
+from training.checkpoints import (
+    CheckpointWriter,
+    checkpoint_step,
+    keep_best,
+    newest_checkpoint,
+)
 from training.evaluation import Evaluation, Evaluator
 from training.events import EventWriters
 from training.hooks import CheckpointHook, InputHook, StepHook
@@ -118,6 +123,7 @@ def train(
             nonlocal evaluation
             evaluation = evaluator.evaluate(checkpoint)
             events.write_evaluation(evaluation)
+            keep_best(run_dir, checkpoint, evaluation.step, evaluation.accuracy)
             watcher.evaluated(evaluation)
 
         def step_done(values):

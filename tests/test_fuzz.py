@@ -1,0 +1,94 @@
+"""Arbitrary input: answered by a sentence or accepted, never a traceback.
+
+`pytest --hypothesis-profile=thorough tests/test_fuzz.py` tries 12,000 cases.
+"""
+
+import contextlib
+import io
+import json
+import string
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data import DataError, cifar10
+from train import parse_flags
+from training.run_dir import RunError, check_same_run, holder, read_settings
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda values: st.lists(values) | st.dictionaries(st.text(), values),
+    max_leaves=8,
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("fuzz")
+
+
+class TestBatchFiles:
+    """With batches of three records, so that thousands of files take seconds."""
+
+    SIZE = 3 * cifar10.RECORD_BYTES
+
+    @given(
+        size=st.sampled_from([SIZE, SIZE, SIZE, 0, 1, SIZE - 1, SIZE + 1, 2 * SIZE]),
+        labels=st.lists(st.integers(0, 12), min_size=3, max_size=3),
+        fill=st.integers(0, 255),
+    )
+    def test_are_read_or_named(self, folder, size, labels, fill):
+        content = np.full(max(size, self.SIZE), fill, np.uint8)
+        content[: self.SIZE : cifar10.RECORD_BYTES] = labels
+        path = folder / "batch.bin"
+        path.write_bytes(content[:size].tobytes())
+        records = np.empty([3, cifar10.RECORD_BYTES], np.uint8)
+        if size == self.SIZE and max(labels) < 10:
+            cifar10.read_batch(path, records)
+            assert records[:, 0].tolist() == labels
+            assert (records[:, 1:] == fill).all()
+        else:
+            with pytest.raises(DataError, match=r"batch\.bin: "):
+                cifar10.read_batch(path, records)
+
+
+class TestSettingsFiles:
+    @given(content=st.binary() | json_values.map(lambda value: json.dumps(value).encode()))
+    def test_are_read_or_named(self, folder, content):
+        for name in ("settings.json", "trainer.json"):
+            (folder / name).write_bytes(content)
+        sentence = r"settings\.json: is not the settings of a run|the run there has dataset"
+        with pytest.raises(RunError, match=sentence):
+            check_same_run(folder, read_settings(folder), {"dataset": object()})
+        assert "process" in holder(folder)
+
+
+numbers = st.integers().map(str) | st.floats().map(str) | st.text(string.printable, max_size=8)
+FLAGS = (
+    "--batch_size --num_epochs --seed --learning_rate --eval_every --num_towers "
+    "--dataset --run_dir --data_dir --eval_only --help -- -x"
+)
+flags = st.sampled_from(FLAGS.split())
+
+
+class TestFlags:
+    @given(arguments=st.lists(flags | numbers, max_size=6))
+    def test_are_taken_or_answered_with_exit_code_2(self, arguments):
+        stderr = io.StringIO()
+        with contextlib.redirect_stderr(stderr), contextlib.redirect_stdout(io.StringIO()):
+            exit_code = None
+            try:
+                parsed = parse_flags(arguments)
+            except SystemExit as error:
+                exit_code = error.code
+        if exit_code is None:
+            assert parsed.batch_size > 0
+            assert 0 <= parsed.seed < 2**31
+            assert parsed.num_epochs is None or 0 < parsed.num_epochs < float("inf")
+        elif exit_code:
+            assert exit_code == 2
+            assert stderr.getvalue().startswith("train.py: error: ")
+        else:
+            assert "--help" in arguments
