@@ -7,6 +7,7 @@ import io
 import os
 import tarfile
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -187,3 +188,11 @@ class TestDownload:
             cifar10.load(tmp_path)
         for part in ("cifar-10-binary.tar.gz", str(tmp_path), "--dataset digits"):
             assert part in str(error.value)
+
+
+@pytest.mark.cifar10
+def test_the_real_pictures_are_6000_of_each_class():
+    dataset = cifar10.load(Path(os.environ["CIFAR10_DIR"]))
+    for split, size in ((dataset.train, 5_000), (dataset.test, 1_000)):
+        np.testing.assert_array_equal(np.bincount(split.labels), [size] * 10)
+        assert 110 < split.records.mean() < 130  # photographs, not noise or black

@@ -137,3 +137,16 @@ def test_a_full_disk_ends_the_run_in_one_sentence(tmp_path, largest_file, what):
     sentence = rf"train\.py: error: runs/digits: {what}.* cannot be written \(.*\); free .*\n"
     assert re.fullmatch(sentence, process.stderr)
     assert newest_checkpoint(tmp_path / "runs" / "digits") is None
+
+
+def test_a_disk_that_fills_up_costs_no_earlier_checkpoint(undisturbed, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(undisturbed, folder)
+    run_dir = folder / "runs" / "digits"
+    for path in run_dir.glob(f"model.ckpt-{LAST_STEP}.*"):
+        path.unlink()
+    before = {path.name: path.read_bytes() for path in run_dir.glob("*.ckpt-*")}
+    process = run_train(*FLAGS, cwd=folder, largest_file=170_000)
+    assert process.returncode == 2
+    assert f"the checkpoint of step {LAST_STEP} cannot be written" in process.stderr
+    assert {path.name: path.read_bytes() for path in run_dir.glob("*.ckpt-*")} == before
