@@ -1,0 +1,111 @@
+"""What the checks, hooks and checkpoints around a training step cost: python -m benchmarks.checks
+
+Trains on the digits with the default batch, towers and seed. Blocks of steps that call the session
+directly (A) take turns with blocks that go through all hooks, as train.py does (B): A B A B.
+A checkpoint with its evaluation, flushed events and best copy is timed by itself and spread over
+the steps between two of them in a default CIFAR-10 run; the evaluation's forward passes are left
+out there, because how often to evaluate is not a check.
+"""
+
+import itertools
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import data
+from training.console import load_tensorflow_quietly
+
+BLOCKS = 40
+STEPS = 20  # a block
+
+
+def main() -> None:
+    """Prints the medians of both, their ratio, and the cost of a checkpoint."""
+    load_tensorflow_quietly()
+    from squeezenet_model import SqueezeNetModel, tf
+    from training import loop, recipe
+    from training.checkpoints import CheckpointWriter, keep_best
+    from training.events import EventWriters
+    from training.hooks import CheckpointHook, StepHook
+    from training.interruption import Interruption
+
+    dataset = data.load("digits")
+    model = SqueezeNetModel(dataset.original_dim, dataset.resize_dim, len(dataset.class_names))
+    steps = 10_000
+    schedule = recipe.Schedule(
+        num_epochs=1,
+        batch_size=recipe.BATCH_SIZE,
+        total_steps=steps,
+        warm_up_steps=100,
+        learning_rate=recipe.LEARNING_RATE,
+        eval_every=steps,
+        num_towers=recipe.num_towers(recipe.BATCH_SIZE),
+        seed=0,
+    )
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        tf.Graph().as_default(),
+        EventWriters(Path(folder), 0, model) as events,
+    ):
+        training_step, input_hook = loop.build_graph(model, dataset, schedule)
+        checkpoints = CheckpointWriter(Path(folder))
+        clock = loop.StepClock(schedule.batch_size)
+
+        def step_done(values):
+            clock.step_done()
+            if values.step % loop.SUMMARY_STEPS == 0:
+                events.write_step(values, clock.recent_images_per_second())
+
+        saved = itertools.count(1)
+
+        def save(step_context):
+            step = next(saved)
+            events.flush()
+            path = checkpoints.save(step_context.session, step)
+            keep_best(Path(folder), path, step, accuracy=step)  # each one better than the last
+
+        hooks = [
+            input_hook,
+            StepHook(training_step, step_done),
+            CheckpointHook(training_step, schedule, Interruption(), save=None),  # not due yet
+        ]
+        config = loop.session_config(schedule.num_towers)
+        with tf.train.MonitoredTrainingSession(hooks=hooks, config=config) as session:
+            direct, hooked = [], []
+            for _ in range(BLOCKS):
+                direct.append(timed(lambda: run_direct(session, training_step.step)))
+                hooked.append(timed(lambda: session.run(training_step.step)))
+            checkpoint = [timed(lambda: session.run_step_fn(save), times=1) for _ in range(BLOCKS)]
+    ratios = [b / a for a, b in zip(direct, hooked, strict=True)]
+    share = (
+        statistics.median(checkpoint) / recipe.MOST_STEPS_BETWEEN_EVALS / statistics.median(direct)
+    )
+    print(f"a step, directly       {milliseconds(direct)}")
+    print(f"a step, through hooks  {milliseconds(hooked)}")
+    print(f"ratio, pair by pair    {statistics.median(ratios):.3f} median")
+    print(f"a checkpoint           {milliseconds(checkpoint)}")
+    print(f"spread over its steps  {share:.2%} of a step")
+
+
+def run_direct(session, fetch) -> None:
+    """Runs a step in the session below the hooks."""
+    session.run_step_fn(lambda step_context: step_context.session.run(fetch))
+
+
+def timed(function, times: int = STEPS) -> float:
+    """Seconds that a call takes, over several."""
+    started = time.perf_counter()
+    for _ in range(times):
+        function()
+    return (time.perf_counter() - started) / times
+
+
+def milliseconds(seconds: list[float]) -> str:
+    """Median and range of a list of seconds."""
+    median, low, high = (1000 * f(seconds) for f in (statistics.median, min, max))
+    return f"{median:.1f} ms ({low:.1f} to {high:.1f})"
+
+
+if __name__ == "__main__":
+    main()
