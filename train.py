@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,15 @@ import data
 from training import recipe
 from training.console import TrainingBar, load_tensorflow_quietly, print_report
 from training.interruption import Interruption
-from training.run_dir import RunError, check_same_run, open_run_dir, read_settings, write_json
+from training.run_dir import (
+    RunError,
+    check_name,
+    check_same_run,
+    open_run_dir,
+    read_json,
+    read_settings,
+    write_json,
+)
 
 if TYPE_CHECKING:  # TensorFlow takes seconds to import: only once the flags and the data are right
     from squeezenet_model import SqueezeNetModel
@@ -47,32 +56,32 @@ def parse_flags(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--run_dir", type=Path, help="folder of the run (default: runs/<dataset>)")
     add(
         "--num_epochs",
-        type=positive(float),
+        type=positive(float, 1_000_000),
         help="how many times each training picture is shown "
         f"(default: {recipe.NUM_EPOCHS['digits']:g} for digits, "
         f"{recipe.NUM_EPOCHS['cifar10']:g} for cifar10, which is 10,000 steps)",
     )
     add(
         "--batch_size",
-        type=positive(int),
+        type=positive(int, 65_536),
         default=recipe.BATCH_SIZE,
         help="pictures a step (default: %(default)s)",
     )
     add(
         "--learning_rate",
-        type=positive(float),
+        type=positive(float, 1_000),
         default=recipe.LEARNING_RATE,
         help="highest step size of Adam; it rises to this and falls to 0 (default: %(default)s)",
     )
     add(
         "--eval_every",
-        type=positive(int),
+        type=positive(int, 1_000_000_000),
         help="steps from one checkpoint and evaluation to the next "
         f"(default: a tenth of the run, at most {recipe.MOST_STEPS_BETWEEN_EVALS:,})",
     )
     add(
         "--num_towers",
-        type=positive(int),
+        type=positive(int, 64),
         help="equal parts of a batch, worked on side by side (default: one for every 32 pictures)",
     )
     add("--seed", type=seed, default=0, help="whole number that fixes all chance (default: 0)")
@@ -93,18 +102,18 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message}; see --help.\n")
 
 
-def positive(kind: type) -> callable:
-    """An argparse type: a finite number of that kind over 0."""
+def positive(kind: type, most: float) -> Callable[[str], float]:
+    """An argparse type: a number of that kind, over 0 and not over most."""
 
-    def parse(text: str):
+    def parse(text: str) -> float:
         try:
             number = kind(text)
-            if 0 < number < math.inf:
+            if 0 < number <= most:
                 return number
         except ValueError:
             pass
         what = "whole number" if kind is int else "number"
-        raise argparse.ArgumentTypeError(f"{text!r} is no {what} above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is no {what} above 0 and up to {most:,}")
 
     return parse
 
@@ -132,6 +141,12 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # `python train.py | head`: nobody reads on
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:  # `python train.py > log` on a full disk
+        where = error.filename or "the output"
+        print(
+            f"train.py: error: {where}: {error.strerror}; mend it and try again.", file=sys.stderr
+        )
+        return 2
     except KeyboardInterrupt:  # before the training began, or in an evaluation
         print("train.py: stopped", file=sys.stderr)
         return 128 + signal.SIGINT
@@ -168,21 +183,30 @@ def train(flags: argparse.Namespace) -> int:
         Evaluator(model, dataset.test, dataset.class_names) as evaluator,
         Interruption() as interruption,
     ):
-        with TrainingBar(schedule.total_steps, steps_per_epoch) as bar:
+        with TrainingBar(schedule.total_steps, schedule.num_epochs) as bar:
             result = loop.train(model, dataset, schedule, run_dir, evaluator, bar, interruption)
         if result.evaluation is None:
             print(
                 f"stopped at step {result.step} of {schedule.total_steps}, which is saved; the "
                 "same command goes on from there"
             )
-            return 128 + interruption.signal
+            return 128 + interruption.received
         results = evaluator.summarize(result.evaluation)
         results["images_per_second"] = result.images_per_second
         results["wall_seconds"] = time.perf_counter() - started
-        if result.images_per_second is not None:
-            write_json(run_dir / "results.json", results)
+        write_results(run_dir, results)
     print_report(results, run_dir)
     return 0
+
+
+def write_results(run_dir: Path, results: dict) -> None:
+    """Writes results.json, unless there is one of the same step: it knows how long that took."""
+    try:
+        if read_json(run_dir / "results.json")["steps"] == results["steps"]:
+            return
+    except (OSError, ValueError, LookupError, TypeError):
+        pass  # there is none yet, or none that can be read
+    write_json(run_dir / "results.json", results)
 
 
 def evaluate(flags: argparse.Namespace) -> int:
@@ -195,6 +219,7 @@ def evaluate(flags: argparse.Namespace) -> int:
       DataError, RunError: with a sentence for the user.
     """
     run_dir = flags.run_dir or Path("runs", flags.dataset or DEFAULT_DATASET)
+    check_name(run_dir)
     settings = read_settings(run_dir)
     if settings is None:
         raise RunError(f"{run_dir}: holds no run to evaluate; give the --run_dir of one.")
@@ -219,7 +244,7 @@ def make_schedule(
 ) -> recipe.Schedule:
     """The numbers of the run: the flags, and the recipe for those not given."""
     num_epochs = flags.num_epochs or recipe.num_epochs(dataset_name)
-    total_steps = math.ceil(num_epochs * steps_per_epoch)
+    total_steps = max(1, math.ceil(num_epochs * steps_per_epoch))
     return recipe.Schedule(
         num_epochs=num_epochs,
         batch_size=flags.batch_size,

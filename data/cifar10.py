@@ -9,13 +9,13 @@ import hashlib
 import http.client
 import shutil
 import tarfile
-import tempfile
 import urllib.request
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 from tqdm import tqdm
 
 from data import DataError, Dataset, Split
@@ -124,18 +124,23 @@ def download(data_dir: Path) -> None:
     Raises:
       DataError: no network, a damaged download, or a folder that cannot be written.
     """
+    work_dir = data_dir / ".cifar10-download"
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=data_dir, prefix=".cifar10-") as work_dir:
-            archive = Path(work_dir) / ARCHIVE_NAME
-            with open(archive, "xb") as file:
-                for chunk in fetch(data_dir):
-                    file.write(chunk)
-            verify(archive)
-            unpacked = Path(work_dir) / FOLDER
-            unpacked.mkdir()
-            unpack(archive, unpacked)
-            unpacked.rename(data_dir / FOLDER)
+        with FileLock(data_dir / ".cifar10.lock"):
+            if (data_dir / FOLDER).exists():  # another process was faster
+                return
+            try:
+                shutil.rmtree(work_dir, ignore_errors=True)  # of a process that was killed
+                (work_dir / FOLDER).mkdir(parents=True)
+                with open(work_dir / ARCHIVE_NAME, "xb") as file:
+                    for chunk in fetch(data_dir):
+                        file.write(chunk)
+                verify(work_dir / ARCHIVE_NAME)
+                unpack(work_dir / ARCHIVE_NAME, work_dir / FOLDER)
+                (work_dir / FOLDER).rename(data_dir / FOLDER)
+            finally:
+                shutil.rmtree(work_dir, ignore_errors=True)
     except OSError as error:
         raise DataError(
             f"{error.filename or data_dir}: CIFAR-10 cannot be stored there ({error.strerror}); "

@@ -17,6 +17,11 @@ from data import DataError, cifar10
 FILE_BYTES = 10_000 * 3_073
 
 
+def left_in(folder: Path) -> list[str]:
+    """What a download left, but for its lock."""
+    return [path.name for path in folder.iterdir() if path.name != ".cifar10.lock"]
+
+
 @pytest.fixture
 def batches(tmp_path):
     """A whole cifar-10-batches-bin of black airplanes (sparse files, so it costs no disk)."""
@@ -139,30 +144,44 @@ class TestDownload:
         serve(archive(WHOLE))
         dataset = cifar10.load(tmp_path / "new")
         assert len(dataset.train.labels) == 50_000
-        assert [path.name for path in (tmp_path / "new").iterdir()] == ["cifar-10-batches-bin"]
+        assert left_in(tmp_path / "new") == ["cifar-10-batches-bin"]
 
     def test_an_interrupted_one_leaves_nothing_and_the_next_works(self, serve, tmp_path):
         content = archive(WHOLE)
         serve(content, sent=len(content) // 2)
         with pytest.raises(DataError, match="cannot be downloaded"):
             cifar10.load(tmp_path)
-        assert not list(tmp_path.iterdir())
+        assert not left_in(tmp_path)
         serve(content)
         assert len(cifar10.load(tmp_path).test.labels) == 10_000
+
+    def test_a_killed_one_is_swept_away_by_the_next(self, serve, tmp_path):
+        (tmp_path / ".cifar10-download").mkdir()
+        (tmp_path / ".cifar10-download" / "cifar-10-binary.tar.gz").write_text("half of it")
+        serve(archive(WHOLE))
+        cifar10.load(tmp_path)
+        assert left_in(tmp_path) == ["cifar-10-batches-bin"]
+
+    def test_a_folder_in_its_place_is_not_overwritten(self, tmp_path):
+        (tmp_path / "cifar-10-batches-bin").mkdir()
+        (tmp_path / "cifar-10-batches-bin" / "notes.txt").write_text("mine")
+        with pytest.raises(DataError, match=r"data_batch_1\.bin: cannot be read"):
+            cifar10.load(tmp_path)
+        assert (tmp_path / "cifar-10-batches-bin" / "notes.txt").read_text() == "mine"
 
     def test_a_changed_one_is_refused(self, serve, tmp_path):
         content = archive(WHOLE)
         serve(content[:-1] + bytes([content[-1] ^ 1]), pinned=content)
         with pytest.raises(DataError, match="md5"):
             cifar10.load(tmp_path)
-        assert not list(tmp_path.iterdir())
+        assert not left_in(tmp_path)
 
     def test_a_longer_one_is_refused(self, serve, tmp_path):
         content = archive({})
         serve(content + bytes(1 << 20), pinned=content)
         with pytest.raises(DataError, match="bytes came, where the file has"):
             cifar10.load(tmp_path)
-        assert not list(tmp_path.iterdir())
+        assert not left_in(tmp_path)
 
     @pytest.mark.parametrize(
         "content",
@@ -179,7 +198,7 @@ class TestDownload:
         serve(content)
         with pytest.raises(DataError, match="cannot be unpacked"):
             cifar10.load(tmp_path / "below")
-        assert not list((tmp_path / "below").iterdir())
+        assert not left_in(tmp_path / "below")
         assert [path.name for path in tmp_path.iterdir()] == ["below"]
 
     def test_without_network_names_file_folder_and_the_way_round(self, monkeypatch, tmp_path):

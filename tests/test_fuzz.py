@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data import DataError, cifar10
-from train import parse_flags
+from train import make_schedule, parse_flags
 from training.run_dir import RunError, check_same_run, holder, read_settings
 
 json_values = st.recursive(
@@ -81,12 +81,14 @@ class TestFlags:
             exit_code = None
             try:
                 parsed = parse_flags(arguments)
+                schedule = make_schedule(parsed, "digits", 1_500 / parsed.batch_size)
             except SystemExit as error:
                 exit_code = error.code
         if exit_code is None:
-            assert parsed.batch_size > 0
-            assert 0 <= parsed.seed < 2**31
-            assert parsed.num_epochs is None or 0 < parsed.num_epochs < float("inf")
+            assert schedule.batch_size % schedule.num_towers == 0
+            assert 0 < schedule.total_steps < 2**31
+            assert 0 <= schedule.warm_up_steps < schedule.total_steps
+            assert 0 <= schedule.seed < 2**31
         elif exit_code:
             assert exit_code == 2
             assert stderr.getvalue().startswith("train.py: error: ")

@@ -1,6 +1,7 @@
 """What a training run survives. The table in docs/faults.md names these tests."""
 
 import contextlib
+import json
 import random
 import re
 import shutil
@@ -21,13 +22,12 @@ LAST_STEP = 47
 
 @contextlib.contextmanager
 def training(cwd: Path):
-    """A training process that has begun its first step; killed at the end if it is still there."""
+    """A training process; killed at the end if it is still there."""
     process = subprocess.Popen(
         train_command(*FLAGS), cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     with process:
         try:
-            process.first_line = process.stdout.readline()
             yield process
         finally:
             process.kill()
@@ -69,6 +69,8 @@ def killed(tmp_path_factory, request):
         through = False
         while not through and kills < request.config.getoption("--kills"):
             with training(folders[-1]) as process:
+                if chance.random() < 0.8:  # else it is killed while it starts
+                    process.stdout.readline()
                 time.sleep(chance.uniform(0, 3))
                 process.kill()
             through = process.returncode == 0
@@ -83,6 +85,11 @@ class TestARunThatIsKilledAndStartedAgain:
         for folder in killed:
             assert run_files(folder) == run_files(undisturbed)
 
+    def test_leaves_its_results(self, killed):
+        for folder in killed:
+            results = json.loads((folder / "runs" / "digits" / "results.json").read_text())
+            assert results["steps"] == LAST_STEP
+
     def test_leaves_the_same_curves_without_overlap_or_gap(self, undisturbed, killed):
         assert [step for step, _ in curves(undisturbed)["eval/loss"]] == [*range(2, 47, 2), 47]
         for folder in killed:
@@ -92,6 +99,7 @@ class TestARunThatIsKilledAndStartedAgain:
 @pytest.mark.parametrize(("sent", "exit_code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_the_run_after_the_step_with_a_checkpoint(tmp_path, sent, exit_code):
     with training(tmp_path) as process:
+        process.stdout.readline()
         process.send_signal(sent)
         stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == exit_code
@@ -101,17 +109,36 @@ def test_a_signal_ends_the_run_after_the_step_with_a_checkpoint(tmp_path, sent, 
     assert newest_checkpoint(tmp_path / "runs" / "digits").endswith(f"model.ckpt-{step}")
 
 
-def test_a_second_ctrl_c_stops_at_once_and_leaves_a_whole_checkpoint(tmp_path):
+def test_a_run_folder_that_is_lost_ends_the_run_in_one_sentence(tmp_path):
+    run_dir = tmp_path / "runs" / "digits"
     with training(tmp_path) as process:
-        while "step 2:" not in process.stdout.readline():
-            pass
-        # Stopped, it cannot get from one signal to the other; continued, it meets both.
-        process.send_signal(signal.SIGINT)
-        time.sleep(0.005)
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
-    assert process.returncode in (-signal.SIGINT, 130)
-    assert newest_checkpoint(tmp_path / "runs" / "digits")
+        process.stdout.readline()
+        run_dir.rename(tmp_path / "moved")
+        run_dir.write_text("no folder any more")
+        _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert re.fullmatch(r"train\.py: error: runs/digits: .* cannot be written \(.*\n", stderr)
+
+
+@pytest.fixture(scope="module")
+def extended(undisturbed, tmp_path_factory):
+    """A complete run of two epochs, taken up again for a third at another interval."""
+    folder = tmp_path_factory.mktemp("extended") / "copy"
+    shutil.copytree(undisturbed, folder)
+    flags = ("--num_epochs", 3, "--batch_size", 64, "--eval_every", 20)
+    assert run_train(*flags, cwd=folder).returncode == 0
+    return folder
+
+
+class TestARunThatGoesOnForLonger:
+    def test_keeps_every_point_of_its_curves(self, undisturbed, extended):
+        for name, before in curves(undisturbed).items():
+            assert curves(extended)[name][: len(before)] == before
+        assert [step for step, _ in curves(extended)["eval/loss"]][-3:] == [47, 60, 71]
+
+    def test_has_new_results(self, extended):
+        results = json.loads((extended / "runs" / "digits" / "results.json").read_text())
+        assert results["steps"] == 71
 
 
 def test_a_damaged_newest_checkpoint_is_passed_over(undisturbed, tmp_path):

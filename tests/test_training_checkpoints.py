@@ -11,8 +11,9 @@ def run_dir(tmp_path):
     """A folder with the checkpoints of steps 9, 90 and 100 (which a sort by name would mix up)."""
     with tf.Graph().as_default(), tf.Session() as session:
         variable = tf.get_variable("v", [1000])
-        saver = tf.train.Saver([variable])
-        session.run(variable.initializer)
+        tf.train.get_or_create_global_step()
+        saver = tf.train.Saver()
+        session.run(tf.global_variables_initializer())
         for step in (9, 90, 100):
             saver.save(session, str(tmp_path / "model.ckpt"), step, write_meta_graph=False)
     return tmp_path
@@ -43,6 +44,17 @@ def test_passes_over_a_damaged_one_and_names_it(run_dir, capfd, name, damage):
         path.write_bytes(content)
     assert newest_checkpoint(run_dir) == str(run_dir / "model.ckpt-90")
     assert "model.ckpt-100: passed over" in capfd.readouterr().err
+
+
+def test_passes_over_what_is_no_checkpoint_of_a_training(run_dir, capfd):
+    with tf.Graph().as_default(), tf.Session() as session:
+        variable = tf.get_variable("v", [3])
+        session.run(variable.initializer)
+        tf.train.Saver().save(session, str(run_dir / "model.ckpt"), 200, write_meta_graph=False)
+    assert newest_checkpoint(run_dir) == str(run_dir / "model.ckpt-100")
+    assert "model.ckpt-200: passed over, it is damaged (no global_step in it)" in (
+        capfd.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("index", [None, b"", b"garbage"])

@@ -73,6 +73,19 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
         use(Path("/proc/run"), SETTINGS)
 
 
+def test_checkpoints_without_settings_are_not_taken_for_a_new_run(tmp_path):
+    (tmp_path / "model.ckpt-7.index").write_bytes(b"")
+    with pytest.raises(RunError, match=r"holds checkpoints but no settings\.json"):
+        use(tmp_path, SETTINGS)
+
+
+@pytest.mark.parametrize("name", ["lr[1]", "run*", "what?", "back\\slash", "\udcff"])
+def test_a_name_that_tensorflow_cannot_use_is_refused(tmp_path, name):
+    with pytest.raises(RunError, match=r"--run_dir .* give another one"):
+        use(tmp_path / name, SETTINGS)
+    assert not list(tmp_path.iterdir())
+
+
 class TestTwoTrainers:
     def test_the_second_is_refused_with_the_firsts_process_and_start(self, tmp_path):
         with (

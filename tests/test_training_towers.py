@@ -44,6 +44,13 @@ def test_several_towers_take_the_same_steps_as_one(one_tower, towers):
     np.testing.assert_allclose(values, one_tower[1], rtol=1e-5)
 
 
+@pytest.mark.parametrize("towers", [1, 4])
+def test_the_same_again_is_the_same_to_the_bit(towers):
+    (first, _), (second, _) = train_two_steps(towers), train_two_steps(towers)
+    for name, weight in first.items():
+        assert weight.tobytes() == second[name].tobytes(), name
+
+
 def test_the_variables_keep_the_chapters_names(one_tower):
     assert "fire1/expand3x3/kernel" in one_tower[0]
     assert not any("tower" in name for name in one_tower[0])
@@ -54,7 +61,8 @@ def test_steps_are_counted_from_1(one_tower):
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "towers"), [(128, 4), (1, 1), (31, 1), (64, 2), (100, 2), (97, 1), (256, 8)]
+    ("batch_size", "towers"),
+    [(128, 4), (1, 1), (31, 1), (64, 2), (100, 2), (97, 1), (256, 8), (65_536, 16)],
 )
 def test_the_rule_for_their_number(batch_size, towers):
     assert num_towers(batch_size) == towers

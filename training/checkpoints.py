@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import sys
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import tensorflow.compat.v1 as tf
 
-from training.run_dir import RunError, write_json
+from training.run_dir import RunError, read_json, write_json
 
 CHECKPOINT_NAME = "model.ckpt"
 BEST_NAME = "best.ckpt"
@@ -68,20 +67,20 @@ def keep_best(run_dir: Path, checkpoint: str, step: int, accuracy: float) -> Non
       RunError: the disk is full, or the folder cannot be written any more.
     """
     try:
-        best = json.loads((run_dir / "best.json").read_text(encoding="utf-8"))["accuracy"]
-        if accuracy <= best:
+        best = read_json(run_dir / "best.json")
+        if accuracy <= best["accuracy"]:
             return
     except (OSError, ValueError, LookupError, TypeError):
         pass  # there is none yet, or none that can be read
     name = f"{BEST_NAME}-{step}"
     try:
         for path in sorted(run_dir.glob(f"{Path(checkpoint).name}.*")):  # data, then index
-            copy = shutil.copyfile(path, run_dir / f".copy-of-{path.name}")
+            copy = shutil.copyfile(path, run_dir / f".{BEST_NAME}{path.suffix}")
             copy.replace(run_dir / f"{name}{path.suffix}")
-        write_json(run_dir / "best.json", {"step": step, "accuracy": accuracy})
         for path in run_dir.glob(f"{BEST_NAME}-*"):
             if path.stem != name:
                 path.unlink()
+        write_json(run_dir / "best.json", {"step": step, "accuracy": accuracy})
     except OSError as error:
         raise RunError(
             f"{error.filename or run_dir}: the best checkpoint cannot be kept ({error.strerror}); "
@@ -118,6 +117,8 @@ def find_damage(checkpoint: str) -> str | None:
         reader = tf.train.NewCheckpointReader(checkpoint)
         for name in reader.get_variable_to_shape_map():
             reader.get_tensor(name)
+        if not reader.has_tensor("global_step"):
+            return "no global_step in it"
     except (tf.errors.OpError, IndexError, ValueError, RuntimeError) as error:
         return reason(error)
     return None

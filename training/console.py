@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import os
-import re
+import shlex
+import shutil
+import subprocess
 import sys
-import tempfile
 import threading
 import time
 import warnings
@@ -17,9 +19,14 @@ from pathlib import Path
 from tqdm import tqdm
 
 # How a line of TensorFlow's C++ log begins: with its severity and date, or the other way round.
-CHATTER = re.compile(
-    rb"[IWE]\d{4} |\d{4}(-\d\d){2} [\d:.]+: [IWE] |WARNING: All log messages before"
-)
+CHATTER = r"[IWE]\d{4} |[\d-]+ [\d:.]+: [IWE] |WARNING: All log messages before absl"
+LINE_FILTER = """
+import os, re, sys
+unwanted = re.compile(sys.argv[1].encode())
+for line in sys.stdin.buffer:
+    if not unwanted.match(line):
+        os.write(2, line)
+"""
 PLAIN_LINE_SECONDS = 10.0  # where there is no terminal for a bar
 
 
@@ -49,22 +56,26 @@ def unless_event_writer(hook: Callable, args: threading.ExceptHookArgs) -> None:
 
 
 @contextlib.contextmanager
-def filtered_stderr(unwanted: re.Pattern[bytes]) -> Iterator[None]:
-    """Holds back what is written to stderr, and at the end lets through all but unwanted lines."""
+def filtered_stderr(unwanted: str) -> Iterator[None]:
+    """Sends what the process writes to stderr through a filter that drops unwanted lines.
+
+    The filter is a process of its own, so that the last words of a crash come through too.
+
+    Args:
+      unwanted: regular expression that a line to drop begins with.
+    """
+    command = [sys.executable, "-I", "-S", "-c", LINE_FILTER, unwanted]
+    line_filter = subprocess.Popen(command, stdin=subprocess.PIPE)
     sys.stderr.flush()
     stderr = os.dup(2)
-    with tempfile.TemporaryFile() as held_back:
-        os.dup2(held_back.fileno(), 2)
-        try:
-            yield
-        finally:
-            sys.stderr.flush()
-            os.dup2(stderr, 2)
-            os.close(stderr)
-            held_back.seek(0)
-            for line in held_back:
-                if not unwanted.match(line):
-                    os.write(2, line)
+    os.dup2(line_filter.stdin.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        line_filter.communicate()
 
 
 class TrainingBar:
@@ -74,12 +85,12 @@ class TrainingBar:
 
     Args:
       total_steps: steps of the whole run.
-      steps_per_epoch: steps in which every training picture is seen once; need not be whole.
+      num_epochs: times that each training picture is seen in them; need not be whole.
     """
 
-    def __init__(self, total_steps: int, steps_per_epoch: float):
+    def __init__(self, total_steps: int, num_epochs: float):
         self._total_steps = total_steps
-        self._steps_per_epoch = steps_per_epoch
+        self._num_epochs = num_epochs
         self._bar = None
         self._next_line = time.monotonic()
 
@@ -92,8 +103,8 @@ class TrainingBar:
 
     def stepped(self, values, images_per_second: float | None) -> None:
         """Shows a step's values."""
-        epochs = max(1, round(self._total_steps / self._steps_per_epoch))
-        epoch = f"epoch {min(int(values.step / self._steps_per_epoch) + 1, epochs)}/{epochs}"
+        epoch = math.ceil(self._num_epochs * values.step / self._total_steps)
+        epoch = f"epoch {epoch}/{math.ceil(self._num_epochs)}"
         numbers = f"loss {values.loss:.3f}, accuracy {values.accuracy:.0%}"
         if images_per_second is not None:
             numbers += f", {images_per_second:,.0f} images/s"
@@ -144,7 +155,17 @@ def print_report(results: dict, run_dir: Path) -> None:
     if results.get("images_per_second"):
         rows.append(("training speed", f"{results['images_per_second']:,.0f} images/s"))
     rows.append(("checkpoint", results["checkpoint"]))
-    rows.append(("to look inside", f"tensorboard --logdir {run_dir}"))
+    rows.append(("to look inside", tensorboard_command(run_dir)))
     print()
     for name, text in rows:
         print(f"{name:<15} {text}")
+
+
+def tensorboard_command(run_dir: Path) -> str:
+    """What to type to see a run in TensorBoard: the one beside this Python, on the PATH or not."""
+    program = Path(sys.executable).with_name("tensorboard")
+    if shutil.which("tensorboard") == str(program):
+        program = Path("tensorboard")
+    elif program.is_relative_to(Path.cwd()):
+        program = program.relative_to(Path.cwd())
+    return shlex.join([str(program), "--logdir", str(run_dir)])

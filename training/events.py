@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import tensorflow.compat.v1 as tf
@@ -23,21 +25,30 @@ class EventWriters:
 
     Args:
       run_dir: folder of the run.
-      first_step: steps already taken. Events that an interrupted run wrote of later steps are
-        taken back (TensorBoard drops them when it meets the START of a session), so that a
-        resumed curve neither overlaps itself nor has a gap.
-      model: its graph, as the chapter draws it, is written when first_step is 0.
+      next_step: the first step whose training values are still to come.
+      next_evaluation: the first step whose evaluation is still to come. What an interrupted run
+        wrote of these steps and later ones is taken back (the START of a session has this effect
+        on a curve), so that it neither overlaps itself nor has a gap.
+      model: its graph, as the chapter draws it, is written when nothing has been trained yet.
+
+    Raises:
+      RunError: the disk is full or the folder cannot be written; so do all methods but close.
     """
 
-    def __init__(self, run_dir: Path, first_step: int, model: SqueezeNetModel):
+    def __init__(self, run_dir: Path, next_step: int, next_evaluation: int, model: SqueezeNetModel):
         self._run_dir = run_dir
-        self.train = tf.summary.FileWriter(str(run_dir / "train"))
-        self.eval = tf.summary.FileWriter(str(run_dir / "eval"))
-        if first_step == 0:
-            self.train.add_graph(chapter_graph(model))
-        start = tf.SessionLog(status=tf.SessionLog.START)
-        self.train.add_session_log(start, first_step + 1)
-        self.eval.add_session_log(start, first_step)  # the checkpoint at hand is evaluated again
+        with self._told():
+            for name in ("train", "eval"):
+                (run_dir / name).mkdir(exist_ok=True)
+                if not os.access(run_dir / name, os.W_OK):  # TensorFlow would only log it
+                    raise PermissionError(f"no permission to write into {name}")
+            self.train = tf.summary.FileWriter(str(run_dir / "train"))
+            self.eval = tf.summary.FileWriter(str(run_dir / "eval"))
+            if next_step == 1:
+                self.train.add_graph(chapter_graph(model))
+            start = tf.SessionLog(status=tf.SessionLog.START)
+            self.train.add_session_log(start, next_step)
+            self.eval.add_session_log(start, next_evaluation)
 
     def __enter__(self) -> EventWriters:
         return self
@@ -48,22 +59,6 @@ class EventWriters:
             self.train.close()
             self.eval.close()
 
-    def flush(self) -> None:
-        """Returns when all that was added is in the files.
-
-        Raises:
-          RunError: the disk is full, or the folder cannot be written any more.
-        """
-        try:
-            self.train.flush()
-            self.eval.flush()
-        except WRITE_ERRORS as error:
-            raise RunError(
-                f"{self._run_dir}: the events for TensorBoard cannot be written ({reason(error)}); "
-                "free or mend the disk, then run the same command again: it goes on from the "
-                "checkpoint before."
-            ) from error
-
     def write_step(self, values: TrainingStep, images_per_second: float | None) -> None:
         """Adds a training step's loss, accuracy, learning rate and speed."""
         scalars = {
@@ -73,13 +68,33 @@ class EventWriters:
         }
         if images_per_second is not None:
             scalars["images_per_second"] = images_per_second
-        add_scalars(self.train, int(values.step), scalars)
+        with self._told():
+            add_scalars(self.train, int(values.step), scalars)
 
     def write_evaluation(self, evaluation: Evaluation) -> None:
         """Adds an evaluation's loss and accuracy."""
         scalars = {"loss": evaluation.loss, "accuracy": evaluation.accuracy}
-        add_scalars(self.eval, evaluation.step, scalars)
+        with self._told():
+            add_scalars(self.eval, evaluation.step, scalars)
         self.flush()
+
+    def flush(self) -> None:
+        """Returns when all that was added is in the files."""
+        with self._told():
+            self.train.flush()
+            self.eval.flush()
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Turns what the writers' threads died of into a sentence for the user."""
+        try:
+            yield
+        except WRITE_ERRORS as error:
+            raise RunError(
+                f"{self._run_dir}: the events for TensorBoard cannot be written ({reason(error)}); "
+                "free or mend the disk, then run the same command again: it goes on from the "
+                "checkpoint before."
+            ) from error
 
 
 def add_scalars(writer: tf.summary.FileWriter, step: int, scalars: dict[str, float]) -> None:

@@ -65,7 +65,7 @@ class CheckpointHook(tf.train.SessionRunHook):
 
     def after_run(self, run_context, run_values):
         step = int(run_values.results)
-        ends = step >= self._schedule.total_steps or self._interruption.signal is not None
+        ends = step >= self._schedule.total_steps or self._interruption.received is not None
         if ends or self._schedule.is_evaluated(step):
             self._save(run_context.session, step)
         if ends:

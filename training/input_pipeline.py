@@ -17,7 +17,7 @@ from data import Split
 from squeezenet_model import SqueezeNetModel
 
 ORDER, CROPS = range(2)  # what a random stream is for; keeps the streams of one seed apart
-PREFETCHED_BATCHES = 4  # enough that a checkpoint or an evaluation does not run the pipeline dry
+PREFETCHED_BATCHES = 4  # made ahead, so that a step never waits for its batch
 
 
 @functools.lru_cache(maxsize=2)

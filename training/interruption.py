@@ -13,11 +13,11 @@ class Interruption:
     one of the same kind ends the process at once.
 
     Attributes:
-      signal: the signal that came, or None.
+      received: the signal that came, or None.
     """
 
     def __init__(self):
-        self.signal: signal.Signals | None = None
+        self.received: signal.Signals | None = None
         self._handlers = {}
 
     def __enter__(self) -> Interruption:
@@ -30,5 +30,5 @@ class Interruption:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.signal = signal.Signals(number)
+        self.received = signal.Signals(number)
         signal.signal(number, signal.SIG_DFL)

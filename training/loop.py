@@ -117,7 +117,12 @@ def train(
     step = checkpoint_step(checkpoint) if checkpoint else 0
     evaluation = None
     clock = StepClock(schedule.batch_size)
-    with tf.Graph().as_default(), EventWriters(run_dir, step, model) as events:
+    # An evaluation that is due may be missing: the process before may have died on the way to it.
+    evaluate_first = checkpoint is not None and schedule.is_evaluated(step)
+    with (
+        tf.Graph().as_default(),
+        EventWriters(run_dir, step + 1, step + (not evaluate_first), model) as events,
+    ):
 
         def evaluate(checkpoint):
             nonlocal evaluation
@@ -131,7 +136,7 @@ def train(
             step = int(values.step)
             clock.step_done()
             speed = clock.recent_images_per_second()
-            if step % SUMMARY_STEPS == 0:
+            if step % SUMMARY_STEPS == 0 or step == schedule.total_steps:
                 events.write_step(values, speed)
             watcher.stepped(values, speed)
 
@@ -142,8 +147,8 @@ def train(
                 if schedule.is_evaluated(step):
                     evaluate(checkpoint)
 
-        if checkpoint and schedule.is_evaluated(step):
-            evaluate(checkpoint)  # the process before may have died before it had
+        if evaluate_first:
+            evaluate(checkpoint)
         if step < schedule.total_steps:
             training_step, input_hook = build_graph(model, dataset, schedule)
             checkpoints = CheckpointWriter(run_dir)

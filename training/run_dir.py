@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,10 +38,10 @@ def open_run_dir(run_dir: Path, settings: dict) -> Iterator[None]:
       RunError: the folder cannot be written, another process trains in it, or the run in it
         contradicts the settings.
     """
+    check_name(run_dir)
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(run_dir / "trainer.lock", timeout=0)
-        lock.acquire()
+        lock = FileLock(run_dir / "trainer.lock", timeout=0).acquire()
     except Timeout:
         raise RunError(
             f"{run_dir}: {holder(run_dir)} trains there; wait for it, stop it, or give another "
@@ -57,16 +56,35 @@ def open_run_dir(run_dir: Path, settings: dict) -> Iterator[None]:
         saved = read_settings(run_dir)
         if saved is not None:
             check_same_run(run_dir, saved, settings)
+        elif any(run_dir.glob("*.ckpt-*")):
+            raise RunError(
+                f"{run_dir}: holds checkpoints but no settings.json that says of what net they "
+                "are; restore it, or give another --run_dir."
+            )
         started = time.strftime("%Y-%m-%d %H:%M:%S")
         write_json(run_dir / "trainer.json", {"process": os.getpid(), "started": started})
         write_json(run_dir / "settings.json", settings)
         yield
 
 
+def check_name(run_dir: Path) -> None:
+    """Raises RunError for a name that TensorFlow would take for a pattern, or cannot encode."""
+    name = str(run_dir)
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise RunError(f"--run_dir {name!a}: is not in UTF-8; give another one.") from None
+    if wrong := set("*?[]\\\0") & set(name):
+        raise RunError(
+            f"--run_dir {name!r}: TensorFlow cannot keep checkpoints in a folder with "
+            f"{' '.join(sorted(wrong))!r} in its name; give another one."
+        )
+
+
 def holder(run_dir: Path) -> str:
     """The process that trains in a folder, as far as it has said."""
     try:
-        trainer = json.loads((run_dir / "trainer.json").read_text(encoding="utf-8"))
+        trainer = read_json(run_dir / "trainer.json")
         return f"process {trainer['process']}, started {trainer['started']},"
     except (OSError, ValueError, LookupError, TypeError):
         return "another process"
@@ -90,7 +108,7 @@ def read_settings(run_dir: Path) -> dict | None:
     """
     path = run_dir / "settings.json"
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
+        settings = read_json(path)
         if not isinstance(settings, dict):
             raise ValueError("no JSON object")
         return settings
@@ -100,11 +118,24 @@ def read_settings(run_dir: Path) -> dict | None:
         raise RunError(
             f"{path}: cannot be read ({error.strerror}); give another --run_dir."
         ) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise RunError(
             f"{path}: is not the settings of a run ({error}); restore the file, or give another "
             "--run_dir."
         ) from error
+
+
+def read_json(path: Path) -> object:
+    """The content of a JSON file.
+
+    Raises:
+      OSError: it cannot be read.
+      ValueError: it is no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def write_json(path: Path, content: dict) -> None:
@@ -113,12 +144,13 @@ def write_json(path: Path, content: dict) -> None:
     Raises:
       RunError: the folder cannot be written.
     """
+    new = path.with_name(f".{path.name}.new")
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as work_dir:
-            whole = Path(work_dir) / path.name
-            whole.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-            whole.replace(path)
+        new.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        new.replace(path)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            new.unlink(missing_ok=True)
         raise RunError(
             f"{path}: cannot be written ({error.strerror}); free or mend the disk, or give another "
             "--run_dir."
