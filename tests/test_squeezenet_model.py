@@ -194,6 +194,14 @@ def test_a_subclass_of_three_lines_is_another_net():
     assert scopes == {"conv1", "fire1", "fire2", "fire3", "final_conv"}
 
 
+def test_the_readmes_own_code_runs(capsys):
+    readme = (PROJECT / "README.md").read_text()
+    section = readme.split("## In your own code")[1].split("\n## ")[0]
+    code = "\n".join(line[4:] for line in section.splitlines() if line.startswith("    "))
+    exec(code, {})
+    assert "fire1/expand3x3/kernel" in capsys.readouterr().out
+
+
 class TestImport:
     def python(self, code: str, **env) -> subprocess.CompletedProcess:
         return subprocess.run(
