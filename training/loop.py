@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import functools
 import os
 import time
 from collections.abc import Iterator
@@ -97,6 +98,54 @@ class StepClock:
         return self._batch_size * self._steps / self._seconds if self._steps else None
 
 
+class Recorder:
+    """What is written and shown of a training: its steps, checkpoints and evaluations.
+
+    Attributes:
+      evaluation: the last one, or None before the first.
+      clock: the time of the steps.
+    """
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        run_dir: Path,
+        evaluator: Evaluator,
+        events: EventWriters,
+        watcher: Watcher,
+    ):
+        self.evaluation: Evaluation | None = None
+        self.clock = StepClock(schedule.batch_size)
+        self._schedule = schedule
+        self._run_dir = run_dir
+        self._evaluator = evaluator
+        self._events = events
+        self._watcher = watcher
+
+    def step_done(self, values: TrainingStep) -> None:
+        """Times and shows a step; adds every SUMMARY_STEPS-th one and the last to the curves."""
+        self.clock.step_done()
+        speed = self.clock.recent_images_per_second()
+        if values.step % SUMMARY_STEPS == 0 or values.step == self._schedule.total_steps:
+            self._events.write_step(values, speed)
+        self._watcher.stepped(values, speed)
+
+    def save(self, checkpoints: CheckpointWriter, session: tf.Session, step: int) -> None:
+        """Writes the checkpoint of a step, and evaluates it when that is due."""
+        with self.clock.stopped():
+            self._events.flush()  # a resumed run writes none of the events before again
+            checkpoint = checkpoints.save(session, step)
+            if self._schedule.is_evaluated(step):
+                self.evaluate(checkpoint)
+
+    def evaluate(self, checkpoint: str) -> None:
+        """Evaluates a checkpoint, adds it to the curves, and keeps it if it is the best."""
+        self.evaluation = self._evaluator.evaluate(checkpoint)
+        self._events.write_evaluation(self.evaluation)
+        keep_best(self._run_dir, checkpoint, self.evaluation.step, self.evaluation.accuracy)
+        self._watcher.evaluated(self.evaluation)
+
+
 def train(
     model: SqueezeNetModel,
     dataset: Dataset,
@@ -115,62 +164,60 @@ def train(
     """
     checkpoint = newest_checkpoint(run_dir)
     step = checkpoint_step(checkpoint) if checkpoint else 0
-    evaluation = None
-    clock = StepClock(schedule.batch_size)
     # An evaluation that is due may be missing: the process before may have died on the way to it.
     evaluate_first = checkpoint is not None and schedule.is_evaluated(step)
     with (
         tf.Graph().as_default(),
         EventWriters(run_dir, step + 1, step + (not evaluate_first), model) as events,
     ):
-
-        def evaluate(checkpoint):
-            nonlocal evaluation
-            evaluation = evaluator.evaluate(checkpoint)
-            events.write_evaluation(evaluation)
-            keep_best(run_dir, checkpoint, evaluation.step, evaluation.accuracy)
-            watcher.evaluated(evaluation)
-
-        def step_done(values):
-            nonlocal step
-            step = int(values.step)
-            clock.step_done()
-            speed = clock.recent_images_per_second()
-            if step % SUMMARY_STEPS == 0 or step == schedule.total_steps:
-                events.write_step(values, speed)
-            watcher.stepped(values, speed)
-
-        def save(session, step):
-            with clock.stopped():
-                events.flush()  # a resumed run writes none of the events before again
-                checkpoint = checkpoints.save(session, step)
-                if schedule.is_evaluated(step):
-                    evaluate(checkpoint)
-
+        recorder = Recorder(schedule, run_dir, evaluator, events, watcher)
         if evaluate_first:
-            evaluate(checkpoint)
+            recorder.evaluate(checkpoint)
         if step < schedule.total_steps:
-            training_step, input_hook = build_graph(model, dataset, schedule)
-            checkpoints = CheckpointWriter(run_dir)
-            hooks = [
-                input_hook,
-                StepHook(training_step, step_done),
-                CheckpointHook(training_step, schedule, interruption, save),
-            ]
-            with tf.train.MonitoredTrainingSession(
-                # Its own checkpoint_dir would restore the newest checkpoint, whole or not.
-                scaffold=tf.train.Scaffold(
-                    init_fn=lambda _, session: (
-                        checkpoint and checkpoints.restore(session, checkpoint)
-                    )
-                ),
-                hooks=hooks,
-                config=session_config(schedule.num_towers),
-            ) as session:
-                while not session.should_stop():
-                    session.run(training_step.step)
+            step = run_session(
+                model, dataset, schedule, run_dir, checkpoint, recorder, interruption
+            )
     complete = step >= schedule.total_steps
-    return TrainingResult(step, evaluation if complete else None, clock.images_per_second())
+    return TrainingResult(
+        step, recorder.evaluation if complete else None, recorder.clock.images_per_second()
+    )
+
+
+def run_session(
+    model: SqueezeNetModel,
+    dataset: Dataset,
+    schedule: Schedule,
+    run_dir: Path,
+    checkpoint: str | None,
+    recorder: Recorder,
+    interruption: Interruption,
+) -> int:
+    """Builds the training graph and runs it from a checkpoint to its end or the interruption.
+
+    Returns:
+      The last step, whose checkpoint is written.
+    """
+    training_step, input_hook = build_graph(model, dataset, schedule)
+    checkpoints = CheckpointWriter(run_dir)
+    save = functools.partial(recorder.save, checkpoints)
+
+    def restore(_, session):
+        if checkpoint is not None:
+            checkpoints.restore(session, checkpoint)
+
+    with tf.train.MonitoredTrainingSession(
+        # Its own checkpoint_dir would restore the newest checkpoint, whole or not.
+        scaffold=tf.train.Scaffold(init_fn=restore),
+        hooks=[
+            input_hook,
+            StepHook(training_step, recorder.step_done),
+            CheckpointHook(training_step, schedule, interruption, save),
+        ],
+        config=session_config(schedule.num_towers),
+    ) as session:
+        while not session.should_stop():
+            step = session.run(training_step.step)
+    return int(step)
 
 
 def build_graph(

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-# Highest learning rate of the schedule. Adam's own 1e-3 learns half as fast in the same steps.
+# Highest learning rate of the schedule. After two epochs of CIFAR-10 (seed 0) the net had 54% of
+# its training pictures right; with Adam's own 1e-3 it had 50%, with 1e-2 53%.
 LEARNING_RATE = 5e-3
 
 # Epochs until the learning rate reaches it: large steps from random weights are what silences the
@@ -10,7 +11,7 @@ LEARNING_RATE = 5e-3
 WARM_UP_EPOCHS = 1.0
 
 # Gradients longer than this (the norm of all of them together) are cut to it. They have spikes of
-# 50 and more here, and after one of them Adam's next steps silence layers, which no schedule mends.
+# up to 50 here, and after one of them Adam's next steps silence layers, which no schedule mends.
 CLIP_NORM = 1.0
 
 # What final_conv's biases begin with. The net ends in a ReLU, and a class whose logit it holds at
