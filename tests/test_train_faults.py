@@ -109,6 +109,15 @@ def test_a_signal_ends_the_run_after_the_step_with_a_checkpoint(tmp_path, sent, 
     assert newest_checkpoint(tmp_path / "runs" / "digits").endswith(f"model.ckpt-{step}")
 
 
+def test_ctrl_c_before_the_training_begins_is_one_line(tmp_path):
+    with training(tmp_path) as process:
+        time.sleep(1.5)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert stderr == "train.py: stopped\n" or "stopped at step" in stdout  # on a fast machine
+
+
 def test_a_run_folder_that_is_lost_ends_the_run_in_one_sentence(tmp_path):
     run_dir = tmp_path / "runs" / "digits"
     with training(tmp_path) as process:

@@ -65,7 +65,8 @@ def filtered_stderr(unwanted: str) -> Iterator[None]:
       unwanted: regular expression that a line to drop begins with.
     """
     command = [sys.executable, "-I", "-S", "-c", LINE_FILTER, unwanted]
-    line_filter = subprocess.Popen(command, stdin=subprocess.PIPE)
+    # In a session of its own, so that Ctrl-C reaches this process alone.
+    line_filter = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
     sys.stderr.flush()
     stderr = os.dup(2)
     os.dup2(line_filter.stdin.fileno(), 2)

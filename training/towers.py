@@ -88,7 +88,7 @@ def build_training_step(
     num_towers: int,
     seed: int,
 ) -> TrainingStep:
-    """Builds the towers, the average of their gradients and one step of Adam on it.
+    """Builds the towers, the average of their gradients, clipped, and one step of Adam on it.
 
     Args:
       model: the net to train; its variables get their names from its own scopes.
