@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import data
-from training.console import load_tensorflow_quietly
+from training.console import TrainingBar, load_tensorflow_quietly
 
 BLOCKS = 150  # of each kind
 STEPS = 5  # a block: short, so that both of a pair meet the same mood of the machine
@@ -51,13 +51,8 @@ def main() -> None:
     ):
         training_step, input_hook = loop.build_graph(model, dataset, schedule)
         checkpoints = CheckpointWriter(Path(folder))
-        clock = loop.StepClock(schedule.batch_size)
-
-        def step_done(values):
-            clock.step_done()
-            if values.step % loop.SUMMARY_STEPS == 0:
-                events.write_step(values, clock.recent_images_per_second())
-
+        bar = TrainingBar(schedule.total_steps, schedule.num_epochs)
+        recorder = loop.Recorder(schedule, Path(folder), None, events, bar)
         saved = itertools.count(1)
 
         def save(step_context):
@@ -68,7 +63,7 @@ def main() -> None:
 
         hooks = [
             input_hook,
-            StepHook(training_step, step_done),
+            StepHook(training_step, recorder.step_done),
             CheckpointHook(training_step, schedule, Interruption(), save=None),  # not due yet
         ]
         config = loop.session_config(schedule.num_towers)

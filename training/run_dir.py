@@ -1,9 +1,11 @@
-"""The files of a run: settings.json, checkpoints, results.json.
+"""The files of a run.
 
-runs/digits/settings.json              every flag, and the net
-runs/digits/model.ckpt-700.index ...   checkpoints, the newest few
-runs/digits/train, runs/digits/eval    TensorBoard events
-runs/digits/results.json               written at the end
+runs/digits/settings.json               every flag, and the net
+runs/digits/model.ckpt-352.index ...    checkpoints, the newest few
+runs/digits/best.ckpt-350.index ...     the best by test accuracy, which best.json names
+runs/digits/train, runs/digits/eval     TensorBoard events
+runs/digits/results.json                written at the end
+runs/digits/trainer.lock, trainer.json  who trains there
 """
 
 from __future__ import annotations
