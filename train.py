@@ -68,10 +68,24 @@ def parse_flags(arguments: list[str] | None = None) -> argparse.Namespace:
         help="pictures a step (default: %(default)s)",
     )
     add(
+        "--recipe",
+        choices=recipe.RECIPES,
+        default=recipe.TUNED.name,
+        help="how to train: better than the course does, or as the course does with Adam at its "
+        "defaults (default: %(default)s)",
+    )
+    add(
         "--learning_rate",
         type=positive(float, 1_000),
-        default=recipe.LEARNING_RATE,
-        help="highest step size of Adam; it rises to this and falls to 0 (default: %(default)s)",
+        help="highest step size (default: "
+        + ", ".join(f"{r.learning_rate:g} for {name}" for name, r in recipe.RECIPES.items())
+        + ")",
+    )
+    add(
+        "--held_out",
+        type=positive(int, 1_000_000_000),
+        help="training pictures to hold out and evaluate on, in place of the test part "
+        "(default: none)",
     )
     add(
         "--eval_every",
@@ -165,6 +179,10 @@ def train(flags: argparse.Namespace) -> int:
     name = flags.dataset or DEFAULT_DATASET
     run_dir = flags.run_dir or Path("runs", name)
     dataset = data.load(name, flags.data_dir)
+    evaluated, split_name = dataset.test, "test"
+    if flags.held_out:
+        dataset, evaluated = data.hold_out(dataset, flags.held_out)
+        split_name = "validation"
     steps_per_epoch = len(dataset.train.labels) / flags.batch_size
     schedule = make_schedule(flags, name, steps_per_epoch)
     load_tensorflow_quietly()
@@ -175,15 +193,17 @@ def train(flags: argparse.Namespace) -> int:
     settings = {
         **describe(name, dataset, model),
         **dataclasses.asdict(schedule),
+        "recipe": schedule.recipe.name,
+        "held_out": flags.held_out,
         "data_dir": flags.data_dir and str(flags.data_dir),
         "run_dir": str(run_dir),
     }
     with (
         open_run_dir(run_dir, settings),
-        Evaluator(model, dataset.test, dataset.class_names) as evaluator,
+        Evaluator(model, evaluated, dataset.class_names, split_name) as evaluator,
         Interruption() as interruption,
     ):
-        with TrainingBar(schedule.total_steps, schedule.num_epochs) as bar:
+        with TrainingBar(schedule.total_steps, schedule.num_epochs, split_name) as bar:
             result = loop.train(model, dataset, schedule, run_dir, evaluator, bar, interruption)
         if result.evaluation is None:
             print(
@@ -243,14 +263,16 @@ def make_schedule(
     flags: argparse.Namespace, dataset_name: str, steps_per_epoch: float
 ) -> recipe.Schedule:
     """The numbers of the run: the flags, and the recipe for those not given."""
+    chosen = recipe.RECIPES[flags.recipe]
     num_epochs = flags.num_epochs or recipe.num_epochs(dataset_name)
     total_steps = max(1, math.ceil(num_epochs * steps_per_epoch))
     return recipe.Schedule(
         num_epochs=num_epochs,
         batch_size=flags.batch_size,
         total_steps=total_steps,
-        warm_up_steps=recipe.warm_up_steps(steps_per_epoch, total_steps),
-        learning_rate=flags.learning_rate,
+        recipe=chosen,
+        learning_rate=flags.learning_rate or chosen.learning_rate,
+        warm_up_steps=recipe.warm_up_steps(chosen, steps_per_epoch, total_steps),
         eval_every=flags.eval_every or recipe.eval_every(total_steps),
         num_towers=flags.num_towers or recipe.num_towers(flags.batch_size),
         seed=flags.seed,

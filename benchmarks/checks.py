@@ -27,6 +27,7 @@ def main() -> None:
     from squeezenet_model import SqueezeNetModel, tf
     from training import loop, recipe
     from training.checkpoints import CheckpointWriter, keep_best
+    from training.evaluation import Evaluator
     from training.events import EventWriters
     from training.hooks import CheckpointHook, StepHook
     from training.interruption import Interruption
@@ -38,8 +39,9 @@ def main() -> None:
         num_epochs=1,
         batch_size=recipe.BATCH_SIZE,
         total_steps=steps,
+        recipe=recipe.TUNED,
+        learning_rate=recipe.TUNED.learning_rate,
         warm_up_steps=100,
-        learning_rate=recipe.LEARNING_RATE,
         eval_every=steps,
         num_towers=recipe.num_towers(recipe.BATCH_SIZE),
         seed=0,
@@ -52,7 +54,8 @@ def main() -> None:
         training_step, input_hook = loop.build_graph(model, dataset, schedule)
         checkpoints = CheckpointWriter(Path(folder))
         bar = TrainingBar(schedule.total_steps, schedule.num_epochs)
-        recorder = loop.Recorder(schedule, Path(folder), None, events, bar)
+        evaluator = Evaluator(model, dataset.test, dataset.class_names)
+        recorder = loop.Recorder(schedule, Path(folder), evaluator, events, bar)
         saved = itertools.count(1)
 
         def save(step_context):

@@ -6,9 +6,9 @@ returns a `Dataset` is all that `--dataset NAME` needs.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import pkgutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ class DataError(Exception):
     """The pictures cannot be had; the message is one sentence for the user that names the file."""
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Split:
     """Pictures with their labels.
 
@@ -34,7 +34,7 @@ class Split:
     labels: np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Dataset:
     """A data set, read.
 
@@ -74,3 +74,32 @@ def load(name: str, data_dir: Path | None = None) -> Dataset:
     if name not in names():
         raise DataError(f"{name}: is no data set; there are {', '.join(names())}.")
     return importlib.import_module(f"{__name__}.{name}").load(data_dir)
+
+
+def hold_out(dataset: Dataset, size: int) -> tuple[Dataset, Split]:
+    """Splits training pictures off, to choose by what the test part must not be asked for.
+
+    Args:
+      dataset: what to take them from.
+      size: how many; every class gives its share. They are the same each time.
+
+    Returns:
+      The data set without them, and them.
+
+    Raises:
+      DataError: there are too few pictures for that.
+    """
+    from sklearn.model_selection import train_test_split  # takes seconds to import
+
+    records, labels = dataset.train.records, dataset.train.labels
+    try:
+        rest, held_out = train_test_split(
+            range(len(labels)), test_size=size, stratify=labels, random_state=0
+        )
+    except ValueError as error:
+        raise DataError(
+            f"--held_out {size}: {len(labels):,} training pictures of {len(dataset.class_names)} "
+            f"classes cannot be divided so ({error}); give another number."
+        ) from error
+    train, validation = (Split(records[indices], labels[indices]) for indices in (rest, held_out))
+    return dataclasses.replace(dataset, train=train), validation

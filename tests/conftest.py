@@ -12,6 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from data import Dataset, Split
 from training.console import load_tensorflow_quietly
+from training.recipe import TUNED, Schedule
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -69,6 +70,22 @@ def read_events(folder: Path) -> EventAccumulator:
 def steps(events: EventAccumulator, tag: str) -> list[int]:
     """The steps at which a curve has points."""
     return [event.step for event in events.Scalars(tag)]
+
+
+def short_schedule(**changes) -> Schedule:
+    """A schedule of a few small steps, with some of its numbers changed."""
+    numbers = {
+        "num_epochs": 1,
+        "batch_size": 4,
+        "total_steps": 10,
+        "recipe": TUNED,
+        "learning_rate": 0.01,
+        "warm_up_steps": 2,
+        "eval_every": 10,
+        "num_towers": 1,
+        "seed": 0,
+    }
+    return Schedule(**(numbers | changes))
 
 
 @pytest.fixture(scope="session")

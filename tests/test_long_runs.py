@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from squeezenet_model import SqueezeNetModel
+from tests.conftest import short_schedule
 from training import loop
 from training.evaluation import Evaluator
 from training.interruption import Interruption
-from training.recipe import Schedule
 
 pytestmark = pytest.mark.slow
 MEGABYTE = 1 << 20
@@ -36,16 +36,7 @@ class MemoryWatcher:
 
 def test_memory_does_not_grow_over_20000_steps(tiny_dataset, tmp_path):
     model = SmallNet(tiny_dataset.original_dim, tiny_dataset.resize_dim, 3)
-    schedule = Schedule(
-        num_epochs=20_000 * 4 / 7,
-        batch_size=4,
-        total_steps=20_000,
-        warm_up_steps=100,
-        learning_rate=0.001,
-        eval_every=1_000,
-        num_towers=2,
-        seed=0,
-    )
+    schedule = short_schedule(total_steps=20_000, eval_every=1_000, num_towers=2)
     watcher = MemoryWatcher()
     with Evaluator(model, tiny_dataset.test, tiny_dataset.class_names) as evaluator:
         loop.train(model, tiny_dataset, schedule, tmp_path, evaluator, watcher, Interruption())

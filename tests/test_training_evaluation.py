@@ -48,16 +48,16 @@ def test_counts_right(model, tiny_dataset, checkpoint):
     assert evaluation.step == summary["steps"] == 7
     assert evaluation.probs.shape == (5, 3)
     np.testing.assert_array_equal(evaluation.predictions, evaluation.probs.argmax(axis=1))
-    assert summary["test_accuracy"] == np.mean(evaluation.predictions == labels)
-    assert summary["test_loss"] == pytest.approx(
+    assert summary["accuracy"] == np.mean(evaluation.predictions == labels)
+    assert summary["loss"] == pytest.approx(
         -np.log(evaluation.probs[range(5), labels]).mean(), rel=1e-5
     )
     for label, name in enumerate("abc"):
         of_class = labels == label
         right = np.mean(evaluation.predictions[of_class] == label)
         assert summary["class_accuracies"][name] == right
-    low, high = summary["test_accuracy_interval_95"]
-    assert 0 <= low < summary["test_accuracy"] < high <= 1
+    low, high = summary["accuracy_interval_95"]
+    assert 0 <= low < summary["accuracy"] < high <= 1
     assert summary["parameters"] == sum(
         np.prod(shape) for name, shape in tf.train.list_variables(checkpoint) if "/" in name
     )

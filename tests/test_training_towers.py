@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from squeezenet_model import SqueezeNetModel, tf
+from tests.conftest import short_schedule
 from training.recipe import num_towers
 from training.towers import build_training_step, reproducible_dropout
 
@@ -21,7 +22,10 @@ def train_two_steps(towers: int) -> tuple[dict[str, np.ndarray], list]:
     with tf.Graph().as_default(), tf.Session() as session:
         tf.set_random_seed(0)
         step = build_training_step(
-            SmallNet(8, 8, 3), tf.constant(crops), tf.constant(labels), tf.constant(0.01), towers, 0
+            SmallNet(8, 8, 3),
+            tf.constant(crops),
+            tf.constant(labels),
+            short_schedule(num_towers=towers),
         )
         session.run(tf.global_variables_initializer())
         values = [session.run(step) for _ in range(2)]

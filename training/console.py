@@ -87,11 +87,13 @@ class TrainingBar:
     Args:
       total_steps: steps of the whole run.
       num_epochs: times that each training picture is seen in them; need not be whole.
+      split_name: what the evaluations are of.
     """
 
-    def __init__(self, total_steps: int, num_epochs: float):
+    def __init__(self, total_steps: int, num_epochs: float, split_name: str = "test"):
         self._total_steps = total_steps
         self._num_epochs = num_epochs
+        self._split_name = split_name
         self._bar = None
         self._next_line = time.monotonic()
 
@@ -132,7 +134,7 @@ class TrainingBar:
     def evaluated(self, evaluation) -> None:
         """Prints an evaluation's line above the bar."""
         tqdm.write(
-            f"step {evaluation.step:,}: test accuracy {evaluation.accuracy:.2%}, "
+            f"step {evaluation.step:,}: {self._split_name} accuracy {evaluation.accuracy:.2%}, "
             f"loss {evaluation.loss:.4f}",
             file=sys.stdout,
         )
@@ -140,15 +142,16 @@ class TrainingBar:
 
 def print_report(results: dict, run_dir: Path) -> None:
     """Prints what a run came to; results is what results.json holds."""
-    low, high = results["test_accuracy_interval_95"]
+    low, high = results["accuracy_interval_95"]
+    split = results["split"]
     classes = [f"{name} {share:.1%}" for name, share in results["class_accuracies"].items()]
     rows = [
         (
-            "test accuracy",
-            f"{results['test_accuracy']:.2%} (95% interval {low:.2%} to {high:.2%}, "
-            f"{results['test_size']:,} pictures)",
+            f"{split} accuracy",
+            f"{results['accuracy']:.2%} (95% interval {low:.2%} to {high:.2%}, "
+            f"{results['pictures']:,} pictures)",
         ),
-        ("test loss", f"{results['test_loss']:.4f}"),
+        (f"{split} loss", f"{results['loss']:.4f}"),
         ("of each class", "  ".join(classes[:5])),
         *(("", "  ".join(classes[i : i + 5])) for i in range(5, len(classes), 5)),
         ("parameters", f"{results['parameters']:,}"),
@@ -158,8 +161,9 @@ def print_report(results: dict, run_dir: Path) -> None:
     rows.append(("checkpoint", results["checkpoint"]))
     rows.append(("to look inside", tensorboard_command(run_dir)))
     print()
+    width = max(len(name) for name, _ in rows)
     for name, text in rows:
-        print(f"{name:<15} {text}")
+        print(f"{name:<{width}}  {text}")
 
 
 def tensorboard_command(run_dir: Path) -> str:

@@ -43,10 +43,17 @@ class Evaluator:
     The graph is built once; use it as a context manager, which closes the session.
     """
 
-    def __init__(self, model: SqueezeNetModel, split: Split, class_names: tuple[str, ...]):
+    def __init__(
+        self,
+        model: SqueezeNetModel,
+        split: Split,
+        class_names: tuple[str, ...],
+        split_name: str = "test",
+    ):
         self.model = copy.copy(model)  # run_model_setup leaves its tensors on it
         self.split = split
         self.class_names = class_names
+        self.split_name = split_name
         with tf.Graph().as_default():
             record_size = 3 * model.original_dim**2
             self.records = tf.placeholder(tf.float32, [None, record_size], name="records")
@@ -106,10 +113,11 @@ class Evaluator:
         )
         parameters, _ = tf_slim.model_analyzer.analyze_vars(self.variables)
         return {
-            "test_accuracy": evaluation.accuracy,
-            "test_accuracy_interval_95": [interval.low, interval.high],
-            "test_loss": evaluation.loss,
-            "test_size": size,
+            "split": self.split_name,
+            "pictures": size,
+            "accuracy": evaluation.accuracy,
+            "accuracy_interval_95": [interval.low, interval.high],
+            "loss": evaluation.loss,
             "class_accuracies": dict(zip(self.class_names, class_accuracies.tolist(), strict=True)),
             "steps": evaluation.step,
             "parameters": parameters,

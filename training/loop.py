@@ -15,7 +15,6 @@ import tensorflow.compat.v1 as tf
 
 from data import Dataset
 from squeezenet_model import SqueezeNetModel
-from training import optimization
 from training.checkpoints import (
     CheckpointWriter,
     checkpoint_step,
@@ -24,6 +23,7 @@ from training.checkpoints import (
 )
 from training.evaluation import Evaluation, Evaluator
 from training.events import EventWriters
+from training.health import Health
 from training.hooks import CheckpointHook, InputHook, StepHook
 from training.input_pipeline import training_dataset
 from training.interruption import Interruption
@@ -121,14 +121,20 @@ class Recorder:
         self._evaluator = evaluator
         self._events = events
         self._watcher = watcher
+        self._health = Health(run_dir, evaluator.model.output_size)
 
     def step_done(self, values: TrainingStep) -> None:
-        """Times and shows a step; adds every SUMMARY_STEPS-th one and the last to the curves."""
+        """Times, checks and shows a step; adds every SUMMARY_STEPS-th and the last to the curves.
+
+        Raises:
+          RunError: the training has died, or the curves cannot be written.
+        """
         self.clock.step_done()
         speed = self.clock.recent_images_per_second()
         if values.step % SUMMARY_STEPS == 0 or values.step == self._schedule.total_steps:
             self._events.write_step(values, speed)
         self._watcher.stepped(values, speed)
+        self._health.check(values)
 
     def save(self, checkpoints: CheckpointWriter, session: tf.Session, step: int) -> None:
         """Writes the checkpoint of a step, and evaluates it when that is due."""
@@ -160,7 +166,7 @@ def train(
     Writes checkpoints into run_dir, and TensorBoard events into run_dir/train and run_dir/eval.
 
     Raises:
-      RunError: the folder cannot be written any more.
+      RunError: the folder cannot be written any more, or the training has died.
     """
     checkpoint = newest_checkpoint(run_dir)
     step = checkpoint_step(checkpoint) if checkpoint else 0
@@ -223,9 +229,9 @@ def run_session(
 def build_graph(
     model: SqueezeNetModel, dataset: Dataset, schedule: Schedule
 ) -> tuple[TrainingStep, InputHook]:
-    """Builds input pipeline, learning rate and towers in the default graph."""
+    """Builds input pipeline and towers in the default graph."""
     tf.set_random_seed(schedule.seed)
-    global_step = tf.train.get_or_create_global_step()
+    tf.train.get_or_create_global_step()
     with tf.name_scope("input"):
         first_step = tf.placeholder(tf.int64, [], name="first_step")
         batches = training_dataset(
@@ -238,12 +244,7 @@ def build_graph(
         )
         iterator = tf.data.make_initializable_iterator(batches)
         crops, labels = iterator.get_next()
-    learning_rate = optimization.learning_rate(
-        global_step, schedule.learning_rate, schedule.warm_up_steps, schedule.total_steps
-    )
-    training_step = build_training_step(
-        model, crops, labels, learning_rate, schedule.num_towers, schedule.seed
-    )
+    training_step = build_training_step(model, crops, labels, schedule)
     return training_step, InputHook(iterator, first_step)
 
 

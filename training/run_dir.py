@@ -2,7 +2,7 @@
 
 runs/digits/settings.json               every flag, and the net
 runs/digits/model.ckpt-352.index ...    checkpoints, the newest few
-runs/digits/best.ckpt-350.index ...     the best by test accuracy, which best.json names
+runs/digits/best.ckpt-350.index ...     the best by its evaluations, which best.json names
 runs/digits/train, runs/digits/eval     TensorBoard events
 runs/digits/results.json                written at the end
 runs/digits/trainer.lock, trainer.json  who trains there
@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 # What a run cannot change half-way. The rest (its length, say) may differ when it goes on.
 FIXED_SETTINGS = (
     *("dataset", "class_names", "original_dim", "resize_dim", "net"),  # what its weights fit
-    *("batch_size", "seed"),  # what its steps are a function of
+    *("batch_size", "seed", "recipe", "held_out"),  # what its steps are a function of
 )
 
 

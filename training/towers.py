@@ -16,8 +16,9 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from squeezenet_model import SqueezeNetModel
-from training import optimization, recipe
+from training import optimization
 from training.input_pipeline import standardized
+from training.recipe import Schedule
 
 PHILOX = 1  # TensorFlow's number for the counter-based generator (tf.random.Algorithm)
 WORDS_PER_COUNT = 4  # Philox 4x32 gives four 32-bit words for each value of its counter
@@ -31,12 +32,14 @@ class TrainingStep(NamedTuple):
       loss: float32 scalar, mean cross-entropy of the batch in nats, before the step.
       accuracy: float32 scalar 0..1, share of the batch predicted right, with dropout on.
       learning_rate: float32 scalar, the rate of this step.
+      gradient_norm: float32 scalar, the norm of all gradients of this step together.
     """
 
     step: tf.Tensor
     loss: tf.Tensor
     accuracy: tf.Tensor
     learning_rate: tf.Tensor
+    gradient_norm: tf.Tensor
 
 
 def reproducible_dropout(
@@ -84,23 +87,20 @@ def build_training_step(
     model: SqueezeNetModel,
     crops: tf.Tensor,
     labels: tf.Tensor,
-    learning_rate: tf.Tensor,
-    num_towers: int,
-    seed: int,
+    schedule: Schedule,
 ) -> TrainingStep:
-    """Builds the towers, the average of their gradients, clipped, and one step of Adam on it.
+    """Builds the towers, the average of their gradients, and one step of the recipe on it.
 
     Args:
       model: the net to train; its variables get their names from its own scopes.
       crops: float32 [batch, 3 * resize_dim * resize_dim], 0..255, channel-major, with a static
         batch.
       labels: int32 [batch].
-      learning_rate: float32 scalar.
-      num_towers: a divisor of batch.
-      seed: 0 or more; fixes the dropout masks.
+      schedule: its num_towers divides batch.
     """
+    num_towers = schedule.num_towers
     global_step = tf.train.get_or_create_global_step()
-    optimizer = tf.train.AdamOptimizer(learning_rate)
+    learning_rate = optimization.learning_rate(global_step, schedule)
     tower_batch = crops.shape[0] // num_towers
     losses, hits, gradients = [], [], []
     tower_inputs = zip(tf.split(crops, num_towers), tf.split(labels, num_towers), strict=True)
@@ -108,11 +108,11 @@ def build_training_step(
         tower = copy.copy(model)
         tower.custom_dropout = functools.partial(
             reproducible_dropout,
-            seed=seed,
+            seed=schedule.seed,
             step=global_step,
             first_picture=index * tower_batch,
         )
-        with tf.name_scope(f"tower_{index}"), optimization.model_scope():
+        with tf.name_scope(f"tower_{index}"), optimization.model_scope(schedule.recipe):
             logits = tower.model_layers(standardized(tower_crops, model), is_training=True)
             loss, accuracy = loss_and_accuracy(logits, tower_labels)
             losses.append(loss)
@@ -120,15 +120,17 @@ def build_training_step(
             gradients.append(tf.gradients(loss, tf.trainable_variables()))
     with tf.name_scope("average_gradients"):
         averages = [tf.add_n(parts) / num_towers for parts in zip(*gradients, strict=True)]
-    with tf.name_scope("clip_gradients"):
-        averages, _ = tf.clip_by_global_norm(averages, recipe.CLIP_NORM)
-    apply_gradients = optimizer.apply_gradients(
-        zip(averages, tf.trainable_variables(), strict=True), global_step
+    apply_gradients = optimization.apply_gradients(
+        averages, tf.trainable_variables(), learning_rate, schedule.recipe, global_step
     )
     with tf.control_dependencies([apply_gradients]):
         step = global_step.read_value()
     return TrainingStep(
-        step, tf.add_n(losses) / num_towers, tf.add_n(hits) / num_towers, learning_rate
+        step,
+        tf.add_n(losses) / num_towers,
+        tf.add_n(hits) / num_towers,
+        learning_rate,
+        tf.linalg.global_norm(averages),
     )
 
 

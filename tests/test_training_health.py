@@ -1,0 +1,110 @@
+"""A training that has died is noticed, and told in one sentence."""
+
+import math
+
+import numpy as np
+import pytest
+
+from squeezenet_model import SqueezeNetModel, tf
+from tests.conftest import short_schedule
+from training import loop
+from training.checkpoints import newest_checkpoint
+from training.evaluation import Evaluator
+from training.health import PATIENCE, Health
+from training.interruption import Interruption
+from training.run_dir import RunError
+from training.towers import TrainingStep
+
+
+def values(step=1, loss=1.0, gradient_norm=2.0) -> TrainingStep:
+    return TrainingStep(step, loss, 0.1, 0.01, gradient_norm)
+
+
+@pytest.fixture
+def health(tmp_path):
+    return Health(tmp_path, num_classes=10)
+
+
+class TestAStep:
+    @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+    @pytest.mark.parametrize("name", ["loss", "gradient_norm"])
+    def test_without_finite_numbers_is_the_last(self, health, name, number):
+        health.check(values(step=6))
+        with pytest.raises(RunError, match=f"step 7 is {number}.*smaller --learning_rate"):
+            health.check(values(step=7, **{name: number}))
+
+
+STUCK = {"loss": math.log(10), "gradient_norm": 0.0}
+
+
+class TestANetThatOnlyGuesses:
+    def test_is_given_up_after_a_while(self, health):
+        for step in range(1, PATIENCE):
+            health.check(values(step, **STUCK))
+        with pytest.raises(RunError, match=rf"has died; at step {PATIENCE} .*\(2\.303\).*--seed"):
+            health.check(values(PATIENCE, **STUCK))
+
+    def test_is_not_given_up_when_it_begins_to_learn(self, health):
+        for step in range(10 * PATIENCE):
+            learns = step % (PATIENCE - 1) == 0
+            health.check(values(step) if learns else values(step, **STUCK))
+
+    @pytest.mark.parametrize("alive", [{"gradient_norm": 0.5}, {"loss": 2.2}])
+    def test_is_not_given_up_while_it_has_gradients_or_a_better_loss(self, health, alive):
+        for step in range(10 * PATIENCE):
+            health.check(values(step, **(STUCK | alive)))
+
+
+class Watcher:
+    """Remembers the last step."""
+
+    def stepped(self, values, images_per_second):
+        self.last = values
+
+    def evaluated(self, evaluation):
+        pass
+
+
+def doctor(checkpoint: str, name: str, value: float) -> None:
+    """Fills one variable of a checkpoint."""
+    reader = tf.train.load_checkpoint(checkpoint)
+    with tf.Graph().as_default(), tf.Session() as session:
+        for key in reader.get_variable_to_shape_map():
+            tensor = reader.get_tensor(key)
+            filled = np.full_like(tensor, value) if key == name else tensor
+            tf.get_variable(key, initializer=filled, use_resource=True)
+        session.run(tf.global_variables_initializer())
+        tf.train.Saver().save(session, checkpoint, write_meta_graph=False)
+
+
+class TestARealTraining:
+    @pytest.fixture
+    def train(self, tiny_dataset, tmp_path):
+        """Trains on random pictures up to a step; returns the Watcher."""
+        model = SqueezeNetModel(tiny_dataset.original_dim, tiny_dataset.resize_dim, 3)
+
+        def function(total_steps):
+            schedule = short_schedule(total_steps=total_steps, eval_every=10_000)
+            watcher = function.watcher = Watcher()
+            with Evaluator(model, tiny_dataset.test, tiny_dataset.class_names) as evaluator:
+                loop.train(
+                    model, tiny_dataset, schedule, tmp_path, evaluator, watcher, Interruption()
+                )
+
+        return function
+
+    def test_whose_last_relu_has_died_is_given_up(self, train, tmp_path):
+        train(4)
+        doctor(str(tmp_path / "model.ckpt-4"), "final_conv/bias", -1e6)
+        with pytest.raises(RunError, match="the net has died"):
+            train(500)
+        assert train.watcher.last.loss == pytest.approx(math.log(3))
+        assert train.watcher.last.gradient_norm == 0
+        assert train.watcher.last.step == 4 + PATIENCE
+
+    def test_whose_loss_is_no_number_keeps_its_last_checkpoint(self, train, tmp_path):
+        train(4)
+        doctor(str(tmp_path / "model.ckpt-4"), "final_conv/kernel", math.inf)
+        with pytest.raises(RunError, match="of step 5 is nan"):
+            train(6)
+        assert newest_checkpoint(tmp_path) == str(tmp_path / "model.ckpt-4")

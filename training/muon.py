@@ -1,0 +1,67 @@
+"""Muon: momentum whose update is orthogonalized, as an optimizer of TF1."""
+
+from __future__ import annotations
+
+import math
+
+import tensorflow.compat.v1 as tf
+
+MOMENTUM = 0.95  # Jordan's own
+# Coefficients of an odd polynomial that, applied again and again, takes every singular value in
+# (0, 1] to about 1; chosen by Jordan for a steep rise at zero.
+POLYNOMIAL = (3.4445, -4.7750, 2.0315)
+ITERATIONS = 5
+
+
+class MuonOptimizer(tf.train.Optimizer):
+    """Gradient descent with Nesterov momentum, its steps made orthogonal, for kernels.
+
+    A kernel's gradient is dominated by few directions, and so are the steps of momentum and Adam.
+    Here each step is replaced by the nearest matrix whose singular values are all alike, so that
+    all directions are learned at once. K. Jordan et al., "Muon: An optimizer for hidden layers in
+    neural networks" (2024, kellerjordan.github.io/posts/muon).
+
+    Args:
+      learning_rate: float32 scalar tensor or float; the spectral norm of a step.
+      name: of the operations and the slots.
+    """
+
+    def __init__(self, learning_rate: tf.Tensor | float, name: str = "Muon"):
+        super().__init__(use_locking=False, name=name)
+        self._learning_rate = learning_rate
+
+    def _create_slots(self, var_list):
+        for variable in var_list:
+            self._zeros_slot(variable, "momentum", self._name)
+
+    def _resource_apply_dense(self, grad, var):
+        momentum = self.get_slot(var, "momentum")
+        average = momentum.assign(MOMENTUM * momentum + (1 - MOMENTUM) * grad)
+        ahead = MOMENTUM * average + (1 - MOMENTUM) * grad
+        *window, filters = var.shape.as_list()
+        rows = math.prod(window)
+        step = orthogonalized(tf.reshape(ahead, [rows, filters]))
+        # A wide matrix has more filters than its step has directions: longer, to move each as far.
+        length = self._learning_rate * math.sqrt(max(1.0, filters / rows))
+        return var.assign_sub(length * tf.reshape(step, var.shape))
+
+
+def orthogonalized(matrix: tf.Tensor) -> tf.Tensor:
+    """Nearly the closest matrix with orthonormal rows or columns, whichever are fewer.
+
+    A Newton-Schulz iteration: only products of matrices, no decomposition.
+
+    Args:
+      matrix: float32 [rows, columns].
+
+    Returns:
+      float32 [rows, columns], whose singular values lie between about 0.7 and 1.2; zero for zero.
+    """
+    a, b, c = POLYNOMIAL
+    rows, columns = matrix.shape.as_list()
+    x = matrix if rows <= columns else tf.transpose(matrix)
+    x /= tf.norm(x) + 1e-7
+    for _ in range(ITERATIONS):
+        gram = tf.matmul(x, x, transpose_b=True)
+        x = a * x + tf.matmul(b * gram + c * tf.matmul(gram, gram), x)
+    return x if rows <= columns else tf.transpose(x)
