@@ -1,8 +1,8 @@
 """The files of a run.
 
 runs/digits/settings.json               every flag, and the net
-runs/digits/model.ckpt-352.index ...    checkpoints, the newest few
-runs/digits/best.ckpt-350.index ...     the best by its evaluations, which best.json names
+runs/digits/model.ckpt-176.index ...    checkpoints, the newest few
+runs/digits/best.ckpt-170.index ...     the best by its evaluations, which best.json names
 runs/digits/train, runs/digits/eval     TensorBoard events
 runs/digits/results.json                written at the end
 runs/digits/trainer.lock, trainer.json  who trains there
