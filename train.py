@@ -8,32 +8,21 @@ the newest checkpoint there. `python train.py --help` lists the flags.
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import math
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import data
 from training import recipe
 from training.console import TrainingBar, load_tensorflow_quietly, print_report
-from training.interruption import Interruption
 from training.run_dir import (
     RunError,
     check_name,
     check_same_run,
-    open_run_dir,
-    read_json,
     read_settings,
-    write_json,
 )
-
-if TYPE_CHECKING:  # TensorFlow takes seconds to import: only once the flags and the data are right
-    from squeezenet_model import SqueezeNetModel
 
 DEFAULT_DATASET = "digits"
 
@@ -99,6 +88,16 @@ def parse_flags(arguments: list[str] | None = None) -> argparse.Namespace:
         help="equal parts of a batch, worked on side by side (default: one for every 32 pictures)",
     )
     add("--seed", type=seed, default=0, help="whole number that fixes all chance (default: 0)")
+    add(
+        "--summarize_layers",
+        action="store_true",
+        help="show activations, their zeros and gradients in TensorBoard too",
+    )
+    add(
+        "--profile",
+        action="store_true",
+        help="trace one step: trace.json in --run_dir, for chrome://tracing or ui.perfetto.dev",
+    )
     add("--eval_only", action="store_true", help="evaluate the newest checkpoint, train nothing")
     flags = parser.parse_args(arguments)
     if flags.num_towers and flags.batch_size % flags.num_towers:
@@ -175,7 +174,6 @@ def train(flags: argparse.Namespace) -> int:
     Raises:
       DataError, RunError: with a sentence for the user.
     """
-    started = time.perf_counter()
     name = flags.dataset or DEFAULT_DATASET
     run_dir = flags.run_dir or Path("runs", name)
     dataset = data.load(name, flags.data_dir)
@@ -183,50 +181,31 @@ def train(flags: argparse.Namespace) -> int:
     if flags.held_out:
         dataset, evaluated = data.hold_out(dataset, flags.held_out)
         split_name = "validation"
-    steps_per_epoch = len(dataset.train.labels) / flags.batch_size
-    schedule = make_schedule(flags, name, steps_per_epoch)
-    load_tensorflow_quietly()
-    from training import loop
-    from training.evaluation import Evaluator
+    schedule = make_schedule(flags, name, len(dataset.train.labels))
+    load_tensorflow_quietly()  # takes seconds: only once the flags and the data are right
+    from training.net import build_model, describe
+    from training.run import run
 
     model = build_model(dataset)
     settings = {
         **describe(name, dataset, model),
-        **dataclasses.asdict(schedule),
-        "recipe": schedule.recipe.name,
+        **schedule.settings(),
         "held_out": flags.held_out,
         "data_dir": flags.data_dir and str(flags.data_dir),
         "run_dir": str(run_dir),
     }
-    with (
-        open_run_dir(run_dir, settings),
-        Evaluator(model, evaluated, dataset.class_names, split_name) as evaluator,
-        Interruption() as interruption,
-    ):
-        with TrainingBar(schedule.total_steps, schedule.num_epochs, split_name) as bar:
-            result = loop.train(model, dataset, schedule, run_dir, evaluator, bar, interruption)
-        if result.evaluation is None:
-            print(
-                f"stopped at step {result.step} of {schedule.total_steps}, which is saved; the "
-                "same command goes on from there"
-            )
-            return 128 + interruption.received
-        results = evaluator.summarize(result.evaluation)
-        results["images_per_second"] = result.images_per_second
-        results["wall_seconds"] = time.perf_counter() - started
-        write_results(run_dir, results)
-    print_report(results, run_dir)
+    with TrainingBar(schedule.total_steps, schedule.num_epochs, split_name) as bar:
+        result = run(
+            model, dataset, evaluated, split_name, schedule, run_dir, settings, watcher=bar
+        )
+    if result.signal is not None:
+        print(
+            f"stopped at step {result.step} of {schedule.total_steps}, which is saved; the same "
+            "command goes on from there"
+        )
+        return 128 + result.signal
+    print_report(result.results, run_dir)
     return 0
-
-
-def write_results(run_dir: Path, results: dict) -> None:
-    """Writes results.json, unless there is one of the same step: it knows how long that took."""
-    try:
-        if read_json(run_dir / "results.json")["steps"] == results["steps"]:
-            return
-    except (OSError, ValueError, LookupError, TypeError):
-        pass  # there is none yet, or none that can be read
-    write_json(run_dir / "results.json", results)
 
 
 def evaluate(flags: argparse.Namespace) -> int:
@@ -248,6 +227,7 @@ def evaluate(flags: argparse.Namespace) -> int:
     load_tensorflow_quietly()
     from training.checkpoints import newest_checkpoint
     from training.evaluation import Evaluator
+    from training.net import build_model, describe
 
     model = build_model(dataset)
     check_same_run(run_dir, settings, describe(name, dataset, model))
@@ -259,42 +239,20 @@ def evaluate(flags: argparse.Namespace) -> int:
     return 0
 
 
-def make_schedule(
-    flags: argparse.Namespace, dataset_name: str, steps_per_epoch: float
-) -> recipe.Schedule:
+def make_schedule(flags: argparse.Namespace, dataset_name: str, pictures: int) -> recipe.Schedule:
     """The numbers of the run: the flags, and the recipe for those not given."""
-    chosen = recipe.RECIPES[flags.recipe]
-    num_epochs = flags.num_epochs or recipe.num_epochs(dataset_name)
-    total_steps = max(1, math.ceil(num_epochs * steps_per_epoch))
-    return recipe.Schedule(
-        num_epochs=num_epochs,
+    return recipe.make_schedule(
+        pictures,
+        num_epochs=flags.num_epochs or recipe.num_epochs(dataset_name),
+        recipe=recipe.RECIPES[flags.recipe],
         batch_size=flags.batch_size,
-        total_steps=total_steps,
-        recipe=chosen,
-        learning_rate=flags.learning_rate or chosen.learning_rate,
-        warm_up_steps=recipe.warm_up_steps(chosen, steps_per_epoch, total_steps),
-        eval_every=flags.eval_every or recipe.eval_every(total_steps),
-        num_towers=flags.num_towers or recipe.num_towers(flags.batch_size),
+        learning_rate=flags.learning_rate,
+        eval_every=flags.eval_every,
+        num_towers=flags.num_towers,
         seed=flags.seed,
+        summarize_layers=flags.summarize_layers,
+        profile=flags.profile,
     )
-
-
-def build_model(dataset: data.Dataset) -> SqueezeNetModel:
-    """The chapter's model for the pictures and classes of a data set."""
-    from squeezenet_model import SqueezeNetModel
-
-    return SqueezeNetModel(dataset.original_dim, dataset.resize_dim, len(dataset.class_names))
-
-
-def describe(name: str, dataset: data.Dataset, model: SqueezeNetModel) -> dict:
-    """What a checkpoint fits: the data set's classes, and the net."""
-    return {
-        "dataset": name,
-        "class_names": list(dataset.class_names),
-        "original_dim": model.original_dim,
-        "resize_dim": model.resize_dim,
-        "net": [list(params) for params in model.FIRE_PARAMS_1 + model.FIRE_PARAMS_2],
-    }
 
 
 if __name__ == "__main__":

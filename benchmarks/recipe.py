@@ -8,7 +8,6 @@ the test part is not asked. `--recipes tuned chapter --seeds 20` counts the seed
 from __future__ import annotations
 
 import argparse
-import math
 import statistics
 import tempfile
 from dataclasses import replace
@@ -35,6 +34,7 @@ VARIANTS = {
     "chapter": CHAPTER,
 }
 HELD_OUT = {"cifar10": 5_000, "digits": 300}
+NEVER = 1_000_000_000  # evaluations come at the end only
 DEAD_MARGIN = 0.05  # a net that is right hardly more often than by guessing has not trained
 
 
@@ -85,18 +85,8 @@ def train(
     from training.evaluation import Evaluator
 
     model = SqueezeNetModel(dataset.original_dim, dataset.resize_dim, len(dataset.class_names))
-    steps_per_epoch = len(dataset.train.labels) / recipe.BATCH_SIZE
-    total_steps = math.ceil(num_epochs * steps_per_epoch)
-    schedule = recipe.Schedule(
-        num_epochs=num_epochs,
-        batch_size=recipe.BATCH_SIZE,
-        total_steps=total_steps,
-        recipe=chosen,
-        learning_rate=chosen.learning_rate,
-        warm_up_steps=recipe.warm_up_steps(chosen, steps_per_epoch, total_steps),
-        eval_every=total_steps,
-        num_towers=recipe.num_towers(recipe.BATCH_SIZE),
-        seed=seed,
+    schedule = recipe.make_schedule(
+        len(dataset.train.labels), num_epochs, chosen, eval_every=NEVER, seed=seed
     )
     with (
         tempfile.TemporaryDirectory() as folder,

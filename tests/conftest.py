@@ -114,3 +114,33 @@ def tiny_dataset():
         resize_dim=6,
         mirrored=True,
     )
+
+
+@pytest.fixture
+def train(tiny_dataset, tmp_path):
+    """A function that trains on the tiny data set, in this process, with some numbers changed.
+
+    Its attribute `last` is the last step's values; the run's folder is tmp_path.
+    """
+    from squeezenet_model import SqueezeNetModel
+    from training import loop
+    from training.evaluation import Evaluator
+    from training.interruption import Interruption
+
+    model = SqueezeNetModel(tiny_dataset.original_dim, tiny_dataset.resize_dim, 3)
+
+    class Watcher:
+        def stepped(self, values, images_per_second):
+            function.last = values
+
+        def evaluated(self, evaluation):
+            pass
+
+    def function(**changes):
+        schedule = short_schedule(**changes)
+        with Evaluator(model, tiny_dataset.test, tiny_dataset.class_names) as evaluator:
+            loop.train(
+                model, tiny_dataset, schedule, tmp_path, evaluator, Watcher(), Interruption()
+            )
+
+    return function

@@ -51,3 +51,22 @@ def test_must_not_be_mirrored(digits):
 def test_an_unknown_name_is_answered_with_the_known_ones():
     with pytest.raises(data.DataError, match=r"imagenet: .* cifar10, digits"):
         data.load("imagenet")
+
+
+class TestHoldingOut:
+    def test_takes_its_share_of_every_class_and_loses_nothing(self, digits):
+        rest, held_out = data.hold_out(digits, 300)
+        assert (len(rest.train.labels), len(held_out.labels)) == (1_200, 300)
+        assert rest.test is digits.test
+        np.testing.assert_allclose(np.bincount(held_out.labels), 30, atol=2)
+        together = np.concatenate([rest.train.records, held_out.records])
+        assert sorted(map(bytes, together)) == sorted(map(bytes, digits.train.records))
+
+    def test_takes_the_same_ones_each_time(self, digits):
+        first, second = (data.hold_out(digits, 300)[1] for _ in range(2))
+        np.testing.assert_array_equal(first.records, second.records)
+
+    @pytest.mark.parametrize("size", [1, 9, 1_495, 1_500, 10_000])
+    def test_more_or_fewer_than_there_can_be_are_refused(self, digits, size):
+        with pytest.raises(data.DataError, match=f"--held_out {size}: .* give another number"):
+            data.hold_out(digits, size)

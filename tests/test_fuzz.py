@@ -81,7 +81,7 @@ class TestFlags:
             exit_code = None
             try:
                 parsed = parse_flags(arguments)
-                schedule = make_schedule(parsed, "digits", 1_500 / parsed.batch_size)
+                schedule = make_schedule(parsed, "digits", 1_500)
             except SystemExit as error:
                 exit_code = error.code
         if exit_code is None:

@@ -48,7 +48,7 @@ class TestATrainingRun:
         settings = json.loads((trained.run_dir / "settings.json").read_text())
         assert settings["dataset"] == "digits"
         assert settings["class_names"] == list("0123456789")
-        assert settings["net"][0] == [32, 64, "fire1"]
+        assert settings["fire_params_1"][0] == [32, 64, "fire1"]
         assert (settings["total_steps"], settings["seed"], settings["num_epochs"]) == (375, 1, 8)
         results = json.loads((trained.run_dir / "results.json").read_text())
         assert results["steps"] == 375

@@ -5,13 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from squeezenet_model import SqueezeNetModel, tf
-from tests.conftest import short_schedule
-from training import loop
+from squeezenet_model import tf
 from training.checkpoints import newest_checkpoint
-from training.evaluation import Evaluator
 from training.health import PATIENCE, Health
-from training.interruption import Interruption
 from training.run_dir import RunError
 from training.towers import TrainingStep
 
@@ -55,16 +51,6 @@ class TestANetThatOnlyGuesses:
             health.check(values(step, **(STUCK | alive)))
 
 
-class Watcher:
-    """Remembers the last step."""
-
-    def stepped(self, values, images_per_second):
-        self.last = values
-
-    def evaluated(self, evaluation):
-        pass
-
-
 def doctor(checkpoint: str, name: str, value: float) -> None:
     """Fills one variable of a checkpoint."""
     reader = tf.train.load_checkpoint(checkpoint)
@@ -78,33 +64,18 @@ def doctor(checkpoint: str, name: str, value: float) -> None:
 
 
 class TestARealTraining:
-    @pytest.fixture
-    def train(self, tiny_dataset, tmp_path):
-        """Trains on random pictures up to a step; returns the Watcher."""
-        model = SqueezeNetModel(tiny_dataset.original_dim, tiny_dataset.resize_dim, 3)
-
-        def function(total_steps):
-            schedule = short_schedule(total_steps=total_steps, eval_every=10_000)
-            watcher = function.watcher = Watcher()
-            with Evaluator(model, tiny_dataset.test, tiny_dataset.class_names) as evaluator:
-                loop.train(
-                    model, tiny_dataset, schedule, tmp_path, evaluator, watcher, Interruption()
-                )
-
-        return function
-
     def test_whose_last_relu_has_died_is_given_up(self, train, tmp_path):
-        train(4)
+        train(total_steps=4)
         doctor(str(tmp_path / "model.ckpt-4"), "final_conv/bias", -1e6)
         with pytest.raises(RunError, match="the net has died"):
-            train(500)
-        assert train.watcher.last.loss == pytest.approx(math.log(3))
-        assert train.watcher.last.gradient_norm == 0
-        assert train.watcher.last.step == 4 + PATIENCE
+            train(total_steps=500)
+        assert train.last.loss == pytest.approx(math.log(3))
+        assert train.last.gradient_norm == 0
+        assert train.last.step == 4 + PATIENCE
 
     def test_whose_loss_is_no_number_keeps_its_last_checkpoint(self, train, tmp_path):
-        train(4)
+        train(total_steps=4)
         doctor(str(tmp_path / "model.ckpt-4"), "final_conv/kernel", math.inf)
         with pytest.raises(RunError, match="of step 5 is nan"):
-            train(6)
+            train(total_steps=6)
         assert newest_checkpoint(tmp_path) == str(tmp_path / "model.ckpt-4")

@@ -16,7 +16,7 @@ SETTINGS = {
     "class_names": ["0", "1"],
     "original_dim": 32,
     "resize_dim": 24,
-    "net": [[32, 64, "fire1"]],
+    "fire_params_1": [[32, 64, "fire1"]],
     "batch_size": 128,
     "seed": 0,
     "total_steps": 100,
@@ -45,7 +45,7 @@ def test_a_run_may_go_on_for_longer(tmp_path):
     [
         ("dataset", "cifar10"),
         ("class_names", ["0", "1", "2"]),
-        ("net", [[16, 64, "fire1"]]),
+        ("fire_params_1", [[16, 64, "fire1"]]),
         ("batch_size", 64),
         ("seed", 1),
     ],

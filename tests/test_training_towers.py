@@ -5,7 +5,7 @@ import pytest
 
 from squeezenet_model import SqueezeNetModel, tf
 from tests.conftest import short_schedule
-from training.recipe import num_towers
+from training.recipe import towers_for
 from training.towers import build_training_step, reproducible_dropout
 
 
@@ -69,7 +69,7 @@ def test_steps_are_counted_from_1(one_tower):
     [(128, 4), (1, 1), (31, 1), (64, 2), (100, 2), (97, 1), (256, 8), (65_536, 16)],
 )
 def test_the_rule_for_their_number(batch_size, towers):
-    assert num_towers(batch_size) == towers
+    assert towers_for(batch_size) == towers
 
 
 class TestDropout:

@@ -64,6 +64,7 @@ class Evaluator:
             self.global_step = tf.train.get_or_create_global_step()
             self.variables = tf.trainable_variables()
             self.saver = tf.train.Saver()
+            self._gradients = None  # built when first asked for
             # One thread an op and one batch a core: no core ever waits for another.
             self.session = tf.Session(config=tf.ConfigProto(intra_op_parallelism_threads=1))
 
@@ -73,14 +74,18 @@ class Evaluator:
     def __exit__(self, *exc_info) -> None:
         self.session.close()
 
+    def restore(self, checkpoint: str) -> None:
+        """Takes the variables of a checkpoint, a path without extension."""
+        with self.session.graph.as_default():  # or the saver would restore eagerly
+            self.saver.restore(self.session, checkpoint)
+
     def evaluate(self, checkpoint: str) -> Evaluation:
         """Restores a checkpoint and runs the whole split, the last partial batch included.
 
         Args:
           checkpoint: path without extension, as `tf.train.Saver` gives it.
         """
-        with self.session.graph.as_default():  # or the saver would restore eagerly
-            self.saver.restore(self.session, checkpoint)
+        self.restore(checkpoint)
         starts = range(0, len(self.split.labels), BATCH_SIZE)
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             probs, predictions, losses = zip(*threads.map(self._run_batch, starts), strict=True)
@@ -93,6 +98,40 @@ class Evaluator:
             accuracy=float(np.mean(predictions == self.split.labels)),
             loss=float(np.sum(losses) / len(self.split.labels)),
         )
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """The restored variables, by name."""
+        return self._by_name(self.variables, self.session.run(self.variables))
+
+    def activations(self) -> dict[str, np.ndarray]:
+        """What each convolution's ReLU gives for the first BATCH_SIZE pictures, by scope.
+
+        Returns:
+          float32 [pictures, height, width, filters] each.
+        """
+        relus = [op.outputs[0] for op in self.session.graph.get_operations() if op.type == "Relu"]
+        values = self.session.run(relus, {self.records: self.split.records[:BATCH_SIZE]})
+        return {
+            relu.op.name.removesuffix("/Relu"): value
+            for relu, value in zip(relus, values, strict=True)
+        }
+
+    def gradients(self) -> dict[str, np.ndarray]:
+        """The loss of the first BATCH_SIZE pictures, derived by each variable, by its name."""
+        if self._gradients is None:
+            with self.session.graph.as_default():
+                self._gradients = tf.gradients(self.model.loss, self.variables)
+        batch = slice(BATCH_SIZE)
+        values = self.session.run(
+            self._gradients,
+            {self.records: self.split.records[batch], self.labels: self.split.labels[batch]},
+        )
+        return self._by_name(self.variables, values)
+
+    @staticmethod
+    def _by_name(variables, values) -> dict[str, np.ndarray]:
+        names = (variable.op.name for variable in variables)
+        return dict(zip(names, values, strict=True))
 
     def summarize(self, evaluation: Evaluation) -> dict:
         """The evaluation as results.json has it; accuracies and their interval are shares, 0..1."""

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
+from data import Split
 from squeezenet_model import SqueezeNetModel
+from training import summaries
 from training.checkpoints import reason
 from training.evaluation import Evaluation
-from training.run_dir import RunError
+from training.run_dir import RunError, read_settings
+from training.scopes import chapter_graph
 from training.towers import TrainingStep
 
+SHOWN_CROPS = 64
 # What the thread that writes the files dies of, as TensorFlow hands it on.
 WRITE_ERRORS = (OSError, IndexError, RuntimeError, tf.errors.OpError)
 
@@ -25,17 +29,16 @@ class EventWriters:
 
     Args:
       run_dir: folder of the run.
-      next_step: the first step whose training values are still to come.
+      next_step: the first step whose training values are still to come; 0 for a new run.
       next_evaluation: the first step whose evaluation is still to come. What an interrupted run
         wrote of these steps and later ones is taken back (the START of a session has this effect
         on a curve), so that it neither overlaps itself nor has a gap.
-      model: its graph, as the chapter draws it, is written when nothing has been trained yet.
 
     Raises:
       RunError: the disk is full or the folder cannot be written; so do all methods but close.
     """
 
-    def __init__(self, run_dir: Path, next_step: int, next_evaluation: int, model: SqueezeNetModel):
+    def __init__(self, run_dir: Path, next_step: int, next_evaluation: int):
         self._run_dir = run_dir
         with self._told():
             for name in ("train", "eval"):
@@ -44,8 +47,6 @@ class EventWriters:
                     raise PermissionError(f"no permission to write into {name}")
             self.train = tf.summary.FileWriter(str(run_dir / "train"))
             self.eval = tf.summary.FileWriter(str(run_dir / "eval"))
-            if next_step == 1:
-                self.train.add_graph(chapter_graph(model))
             start = tf.SessionLog(status=tf.SessionLog.START)
             self.train.add_session_log(start, next_step)
             self.eval.add_session_log(start, next_evaluation)
@@ -59,6 +60,26 @@ class EventWriters:
             self.train.close()
             self.eval.close()
 
+    def write_start(self, model: SqueezeNetModel, crops: np.ndarray) -> None:
+        """Adds what a new run begins with: its graph, settings and scopes, and a first batch.
+
+        Args:
+          model: its graph is drawn as the chapter has it.
+          crops: float32 [batch, 3 * resize_dim * resize_dim], 0..255, channel-major: what the
+            first step is trained on, cropped and mirrored.
+        """
+        settings = read_settings(self._run_dir) or {}
+        pictures = summaries.records_to_pictures(crops[:SHOWN_CROPS], model.resize_dim)
+        with self._told():
+            self.train.add_graph(chapter_graph(model))
+            for summary in (
+                summaries.text("settings", summaries.settings_table(settings)),
+                summaries.text("scopes", summaries.scopes_table(model)),
+                summaries.picture("augmented", summaries.grid(pictures, scale=2)),
+            ):
+                self.train.add_summary(summary, 0)
+            self.eval.add_summary(summaries.hparams(settings), 0)
+
     def write_step(self, values: TrainingStep, images_per_second: float | None) -> None:
         """Adds a training step's loss, accuracy, learning rate and speed."""
         scalars = {
@@ -71,11 +92,52 @@ class EventWriters:
         with self._told():
             add_scalars(self.train, int(values.step), scalars)
 
-    def write_evaluation(self, evaluation: Evaluation) -> None:
-        """Adds an evaluation's loss and accuracy."""
+    def write_evaluation(self, evaluation: Evaluation, weights: dict[str, np.ndarray]) -> None:
+        """Adds an evaluation's loss and accuracy, and the weights it was made with, by name."""
         scalars = {"loss": evaluation.loss, "accuracy": evaluation.accuracy}
         with self._told():
             add_scalars(self.eval, evaluation.step, scalars)
+            self.write_weights(evaluation.step, weights)
+        self.flush()
+
+    def write_weights(self, step: int, weights: dict[str, np.ndarray]) -> None:
+        """Adds a histogram of each variable, and a picture of the first convolution's filters."""
+        filters = summaries.filters(weights["conv1/kernel"])
+        with self._told():
+            self.eval.add_summary(summaries.histograms(weights), step)
+            self.eval.add_summary(summaries.picture("conv1/filters", filters), step)
+
+    def write_layers(
+        self, step: int, activations: dict[str, np.ndarray], gradients: dict[str, np.ndarray]
+    ) -> None:
+        """Adds what `Evaluator.activations` and `gradients` give, and the activations' zeros."""
+        activations = {f"{scope}/activation": values for scope, values in activations.items()}
+        gradients = {f"{name}/gradient": values for name, values in gradients.items()}
+        zeros = {f"{tag}/zeros": np.mean(values == 0) for tag, values in activations.items()}
+        with self._told():
+            self.eval.add_summary(summaries.histograms(activations | gradients), step)
+            add_scalars(self.eval, step, zeros)
+
+    def write_end(
+        self, evaluation: Evaluation, split: Split, class_names: tuple[str, ...], dim: int
+    ) -> None:
+        """Adds what the last evaluation got wrong, as pictures.
+
+        Args:
+          evaluation: of the last step.
+          split: the pictures that it is of, dim pixels along each side.
+          class_names: one per class.
+        """
+        pictures = {
+            "confusion_matrix": summaries.confusion_matrix(
+                split.labels, evaluation.predictions, class_names
+            ),
+            "worst": summaries.worst(split, evaluation.probs, class_names, dim),
+        }
+        with self._told():
+            for tag, picture in pictures.items():
+                if picture is not None:
+                    self.eval.add_summary(summaries.picture(tag, picture), evaluation.step)
         self.flush()
 
     def flush(self) -> None:
@@ -101,17 +163,3 @@ def add_scalars(writer: tf.summary.FileWriter, step: int, scalars: dict[str, flo
     """Writes one event with a value per tag."""
     values = [tf.Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
     writer.add_summary(tf.Summary(value=values), step)
-
-
-def chapter_graph(model: SqueezeNetModel) -> tf.Graph:
-    """The net as the chapter's class builds it: one tower, no gradients, no optimizer.
-
-    This is what TensorBoard's Graphs tab shows. The graph that trains holds a copy of the net per
-    tower, and their gradients, which would hide it.
-    """
-    with tf.Graph().as_default() as graph:
-        shape = [None, model.resize_dim, model.resize_dim, 3]
-        inputs = tf.placeholder(tf.float32, shape, name="input")
-        labels = tf.placeholder(tf.int32, [None], name="labels")
-        copy.copy(model).run_model_setup(inputs, labels, is_training=False)
-    return graph

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import tensorflow.compat.v1 as tf
+from tensorflow.python.client.timeline import Timeline
 
 from training.interruption import Interruption
 from training.recipe import Schedule
+from training.run_dir import write_text
 from training.towers import TrainingStep
+
+PROFILED_STEP = 10  # of the session; the first ones are not like the rest
 
 
 class InputHook(tf.train.SessionRunHook):
@@ -36,6 +41,30 @@ class StepHook(tf.train.SessionRunHook):
 
     def after_run(self, run_context, run_values):
         self._function(run_values.results)
+
+
+class ProfileHook(tf.train.SessionRunHook):
+    """Writes what TensorFlow did in one step, for chrome://tracing or ui.perfetto.dev.
+
+    (tf.train.ProfilerHook would leave an events file beside it, an empty run to TensorBoard.)
+
+    Args:
+      path: the file to write.
+    """
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._steps_to_go = PROFILED_STEP
+
+    def before_run(self, run_context):
+        self._steps_to_go -= 1
+        trace_level = tf.RunOptions.FULL_TRACE if self._steps_to_go == 0 else 0
+        return tf.train.SessionRunArgs(None, options=tf.RunOptions(trace_level=trace_level))
+
+    def after_run(self, run_context, run_values):
+        if self._steps_to_go == 0:
+            timeline = Timeline(run_values.run_metadata.step_stats)
+            write_text(self._path, timeline.generate_chrome_trace_format())
 
 
 class CheckpointHook(tf.train.SessionRunHook):

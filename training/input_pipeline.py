@@ -87,6 +87,30 @@ def crop_and_flip(
     return crops.reshape(batch, -1)
 
 
+def batch_at(
+    split: Split, model: SqueezeNetModel, batch_size: int, mirrored: bool, seed: int, step: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The training batch of one step.
+
+    Args:
+      split: the pictures to train on.
+      model: says how large the pictures and the crops are.
+      batch_size: pictures a step.
+      mirrored: whether crops are flipped half of the time.
+      seed, step: what the batch is a function of.
+
+    Returns:
+      crops: float32 [batch_size, 3 * resize_dim * resize_dim], 0..255, channel-major;
+      labels: int32 [batch_size].
+    """
+    indices = batch_indices(len(split.labels), batch_size, seed, step)
+    positions = model.original_dim - model.resize_dim + 1
+    offsets = random_offsets(batch_size, positions, mirrored, seed, step)
+    crops = crop_and_flip(split.records[indices], model.original_dim, model.resize_dim, *offsets)
+    # As bytes, TensorFlow would log an error: oneDNN does not transpose uint8 on every CPU.
+    return crops.astype(np.float32), split.labels[indices]
+
+
 def training_dataset(
     split: Split,
     model: SqueezeNetModel,
@@ -98,30 +122,19 @@ def training_dataset(
     """The training batches from a step on, without end.
 
     Args:
-      split: the pictures to train on.
-      model: says how large the pictures and the crops are.
-      batch_size: pictures a step.
-      mirrored: whether crops are flipped half of the time.
-      seed: 0 or more; what the batches are a function of, together with the step.
+      split, model, batch_size, mirrored, seed: as for `batch_at`.
       first_step: int64 scalar, the step of the first batch.
 
     Returns:
-      A dataset of (crops float32 [batch_size, 3 * resize_dim * resize_dim], 0..255,
-      channel-major; labels int32 [batch_size]).
+      A dataset of (crops, labels) as `batch_at` gives them.
     """
 
-    def batch_at(step):
-        indices = batch_indices(len(split.labels), batch_size, seed, int(step))
-        positions = model.original_dim - model.resize_dim + 1
-        offsets = random_offsets(batch_size, positions, mirrored, seed, int(step))
-        crops = crop_and_flip(
-            split.records[indices], model.original_dim, model.resize_dim, *offsets
-        )
-        # As bytes, TensorFlow would log an error: oneDNN does not transpose uint8 on every CPU.
-        return crops.astype(np.float32), split.labels[indices]
-
     def batch_tensors(step):
-        crops, labels = tf.numpy_function(batch_at, [step], [tf.float32, tf.int32])
+        crops, labels = tf.numpy_function(
+            lambda step: batch_at(split, model, batch_size, mirrored, seed, int(step)),
+            [step],
+            [tf.float32, tf.int32],
+        )
         crops.set_shape([batch_size, 3 * model.resize_dim**2])
         labels.set_shape([batch_size])
         return crops, labels

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 from data import Dataset
@@ -24,8 +25,8 @@ from training.checkpoints import (
 from training.evaluation import Evaluation, Evaluator
 from training.events import EventWriters
 from training.health import Health
-from training.hooks import CheckpointHook, InputHook, StepHook
-from training.input_pipeline import training_dataset
+from training.hooks import CheckpointHook, InputHook, ProfileHook, StepHook
+from training.input_pipeline import batch_at, training_dataset
 from training.interruption import Interruption
 from training.recipe import Schedule
 from training.towers import TrainingStep, build_training_step
@@ -123,6 +124,12 @@ class Recorder:
         self._watcher = watcher
         self._health = Health(run_dir, evaluator.model.output_size)
 
+    def begin(self, session: tf.Session) -> None:
+        """Adds the weights that a new run begins with."""
+        variables = tf.trainable_variables()
+        names = [variable.op.name for variable in variables]
+        self._events.write_weights(0, dict(zip(names, session.run(variables), strict=True)))
+
     def step_done(self, values: TrainingStep) -> None:
         """Times, checks and shows a step; adds every SUMMARY_STEPS-th and the last to the curves.
 
@@ -146,9 +153,20 @@ class Recorder:
 
     def evaluate(self, checkpoint: str) -> None:
         """Evaluates a checkpoint, adds it to the curves, and keeps it if it is the best."""
-        self.evaluation = self._evaluator.evaluate(checkpoint)
-        self._events.write_evaluation(self.evaluation)
-        keep_best(self._run_dir, checkpoint, self.evaluation.step, self.evaluation.accuracy)
+        evaluator = self._evaluator
+        self.evaluation = evaluator.evaluate(checkpoint)
+        step = self.evaluation.step
+        self._events.write_evaluation(self.evaluation, evaluator.weights())
+        if self._schedule.summarize_layers:
+            self._events.write_layers(step, evaluator.activations(), evaluator.gradients())
+        if step >= self._schedule.total_steps:
+            self._events.write_end(
+                self.evaluation,
+                evaluator.split,
+                evaluator.class_names,
+                evaluator.model.original_dim,
+            )
+        keep_best(self._run_dir, checkpoint, step, self.evaluation.accuracy)
         self._watcher.evaluated(self.evaluation)
 
 
@@ -172,11 +190,11 @@ def train(
     step = checkpoint_step(checkpoint) if checkpoint else 0
     # An evaluation that is due may be missing: the process before may have died on the way to it.
     evaluate_first = checkpoint is not None and schedule.is_evaluated(step)
-    with (
-        tf.Graph().as_default(),
-        EventWriters(run_dir, step + 1, step + (not evaluate_first), model) as events,
-    ):
+    next_steps = (step + 1, step + (not evaluate_first)) if checkpoint else (0, 0)
+    with tf.Graph().as_default(), EventWriters(run_dir, *next_steps) as events:
         recorder = Recorder(schedule, run_dir, evaluator, events, watcher)
+        if checkpoint is None:
+            events.write_start(model, first_crops(model, dataset, schedule))
         if evaluate_first:
             recorder.evaluate(checkpoint)
         if step < schedule.total_steps:
@@ -207,23 +225,35 @@ def run_session(
     checkpoints = CheckpointWriter(run_dir)
     save = functools.partial(recorder.save, checkpoints)
 
-    def restore(_, session):
-        if checkpoint is not None:
+    def begin(_, session):
+        if checkpoint is None:
+            recorder.begin(session)
+        else:
             checkpoints.restore(session, checkpoint)
 
+    hooks = [
+        input_hook,
+        StepHook(training_step, recorder.step_done),
+        CheckpointHook(training_step, schedule, interruption, save),
+    ]
+    if schedule.profile:
+        hooks.append(ProfileHook(run_dir / "trace.json"))
     with tf.train.MonitoredTrainingSession(
         # Its own checkpoint_dir would restore the newest checkpoint, whole or not.
-        scaffold=tf.train.Scaffold(init_fn=restore),
-        hooks=[
-            input_hook,
-            StepHook(training_step, recorder.step_done),
-            CheckpointHook(training_step, schedule, interruption, save),
-        ],
+        scaffold=tf.train.Scaffold(init_fn=begin),
+        hooks=hooks,
         config=session_config(schedule.num_towers),
     ) as session:
         while not session.should_stop():
             step = session.run(training_step.step)
     return int(step)
+
+
+def first_crops(model: SqueezeNetModel, dataset: Dataset, schedule: Schedule) -> np.ndarray:
+    """The crops of the run's first step, as `batch_at` gives them."""
+    return batch_at(
+        dataset.train, model, schedule.batch_size, dataset.mirrored, schedule.seed, step=0
+    )[0]
 
 
 def build_graph(

@@ -1,9 +1,10 @@
 """The constants that decide how well the net trains, with the reason beside each. No TensorFlow."""
 
-from dataclasses import dataclass
+import dataclasses
+import math
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Recipe:
     """What train.py puts around the chapter's net to train it.
 
@@ -68,7 +69,7 @@ PICTURES_PER_TOWER = 32
 MOST_TOWERS = 16
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Schedule:
     """The numbers of a training run.
 
@@ -82,6 +83,8 @@ class Schedule:
       eval_every: steps from one checkpoint and evaluation to the next.
       num_towers: parts of a batch that are worked on side by side; divides batch_size.
       seed: 0 or more; fixes the first weights, the order of the pictures, crops, flips, dropout.
+      summarize_layers: whether activations and gradients are written for TensorBoard too.
+      profile: whether a step is traced.
     """
 
     num_epochs: float
@@ -92,7 +95,13 @@ class Schedule:
     warm_up_steps: int
     eval_every: int
     num_towers: int
-    seed: int
+    seed: int = 0
+    summarize_layers: bool = False
+    profile: bool = False
+
+    def settings(self) -> dict:
+        """All of it as settings.json has it, the recipe by its name."""
+        return dataclasses.asdict(self) | {"recipe": self.recipe.name}
 
     def is_evaluated(self, step: int) -> bool:
         """Whether the checkpoint of a step is evaluated: every eval_every steps, and the last."""
@@ -104,17 +113,40 @@ def num_epochs(dataset_name: str) -> float:
     return NUM_EPOCHS.get(dataset_name, NUM_EPOCHS_ELSEWHERE)
 
 
-def num_towers(batch_size: int) -> int:
+def make_schedule(
+    pictures: int,
+    num_epochs: float,
+    recipe: Recipe = TUNED,
+    batch_size: int = BATCH_SIZE,
+    learning_rate: float | None = None,
+    eval_every: int | None = None,
+    num_towers: int | None = None,
+    **others,
+) -> Schedule:
+    """The numbers of a run, by rule where None is given.
+
+    Args:
+      pictures: how many there are to train on.
+      others: the rest of Schedule's attributes; seed is 0 if not given.
+    """
+    steps_per_epoch = pictures / batch_size
+    total_steps = max(1, math.ceil(num_epochs * steps_per_epoch))
+    by_interval = min(MOST_STEPS_BETWEEN_EVALS, max(1, total_steps // EVALS_PER_RUN))
+    return Schedule(
+        num_epochs=num_epochs,
+        batch_size=batch_size,
+        total_steps=total_steps,
+        recipe=recipe,
+        learning_rate=learning_rate or recipe.learning_rate,
+        # A quarter of a short run at most.
+        warm_up_steps=min(round(recipe.warm_up_epochs * steps_per_epoch), total_steps // 4),
+        eval_every=eval_every or by_interval,
+        num_towers=num_towers or towers_for(batch_size),
+        **others,
+    )
+
+
+def towers_for(batch_size: int) -> int:
     """The most towers that share a batch evenly and have PICTURES_PER_TOWER or more each."""
     most = min(MOST_TOWERS, max(1, batch_size // PICTURES_PER_TOWER))
     return next(towers for towers in range(most, 0, -1) if batch_size % towers == 0)
-
-
-def warm_up_steps(recipe: Recipe, steps_per_epoch: float, total_steps: int) -> int:
-    """Steps of the recipe's warm-up, but at most a quarter of a short run."""
-    return min(round(recipe.warm_up_epochs * steps_per_epoch), total_steps // 4)
-
-
-def eval_every(total_steps: int) -> int:
-    """Steps from one checkpoint and evaluation to the next."""
-    return min(MOST_STEPS_BETWEEN_EVALS, max(1, total_steps // EVALS_PER_RUN))

@@ -21,7 +21,8 @@ from filelock import FileLock, Timeout
 
 # What a run cannot change half-way. The rest (its length, say) may differ when it goes on.
 FIXED_SETTINGS = (
-    *("dataset", "class_names", "original_dim", "resize_dim", "net"),  # what its weights fit
+    *("dataset", "class_names", "original_dim", "resize_dim"),  # what its weights fit,
+    *("fire_params_1", "fire_params_2"),
     *("batch_size", "seed", "recipe", "held_out"),  # what its steps are a function of
 )
 
@@ -141,14 +142,19 @@ def read_json(path: Path) -> object:
 
 
 def write_json(path: Path, content: dict) -> None:
-    """Writes a JSON file in one step: a reader finds the old one or the new one, whole.
+    """Writes a JSON file as `write_text` does."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_text(path: Path, content: str) -> None:
+    """Writes a file in one step: a reader finds the old one or the new one, whole.
 
     Raises:
       RunError: the folder cannot be written.
     """
     new = path.with_name(f".{path.name}.new")
     try:
-        new.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        new.write_text(content, encoding="utf-8")
         new.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):

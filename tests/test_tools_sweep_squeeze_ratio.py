@@ -1,0 +1,47 @@
+"""python -m tools.sweep_squeeze_ratio: a run for each ratio, a table and a picture."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from tools import sweep_squeeze_ratio as sweep
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """The folder of a short sweep over two ratios."""
+    folder = tmp_path_factory.mktemp("swept")
+    assert sweep.main(f"--ratios 0.03125 0.125 --num_epochs 0.2 --sweep_dir {folder}".split()) == 0
+    return folder
+
+
+def test_trains_the_net_of_each_ratio(swept):
+    settings, results = (
+        [
+            json.loads((swept / f"squeeze_ratio_{ratio}" / name).read_text())
+            for ratio in ("0.03125", "0.125")
+        ]
+        for name in ("settings.json", "results.json")
+    )
+    assert [run["squeeze_ratio"] for run in settings] == [0.03125, 0.125]
+    assert [run["fire_params_1"][0][0] for run in settings] == [4, 16]
+    assert [run["fire_params_2"][0][0] for run in settings] == [8, 32]
+    assert results[0]["parameters"] < results[1]["parameters"] < 146_570
+
+
+def test_draws_them(swept):
+    assert Image.open(swept / "squeeze_ratio.png").size == (700, 450)
+
+
+def test_again_trains_nothing_and_says_the_same(swept, capsys):
+    assert sweep.main(f"--ratios 0.125 --num_epochs 0.2 --sweep_dir {swept}".split()) == 0
+    assert "epoch" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("ratio", ["0", "-1", "nan", "five", "4.5"])
+def test_what_is_no_ratio_is_refused(ratio, capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        sweep.main(["--ratios", ratio])
+    assert exit_info.value.code == 2
+    assert f"'{ratio}' is no ratio above 0" in capsys.readouterr().err

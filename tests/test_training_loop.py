@@ -1,0 +1,27 @@
+"""What a training writes on request."""
+
+import json
+
+from tests.conftest import read_events
+
+
+def test_layers_are_summarized_on_request(train, tmp_path):
+    train(total_steps=2, summarize_layers=True)
+    tags = read_events(tmp_path / "eval").Tags()
+    for tag in ("fire1/squeeze/activation", "fire1/squeeze/kernel/gradient"):
+        assert tag in tags["tensors"]
+    assert "fire1/squeeze/activation/zeros" in tags["scalars"]
+
+
+def test_a_step_is_traced_on_request(train, tmp_path):
+    train(total_steps=10, profile=True)
+    events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+    traced = {event["args"]["name"] for event in events if event.get("args", {}).get("op")}
+    assert any("fire1/squeeze" in name for name in traced)
+    assert any("Muon" in name for name in traced)
+
+
+def test_neither_is_done_unasked(train, tmp_path):
+    train(total_steps=10)
+    assert not (tmp_path / "trace.json").exists()
+    assert not any("gradient" in tag for tag in read_events(tmp_path / "eval").Tags()["tensors"])

@@ -1,0 +1,211 @@
+"""The net's variable scopes in numbers, alone or two runs side by side: python -m tools.scopes
+
+For each scope: its output, its parameters (as the chapter counts them), multiply-adds, and what a
+plain 3x3 convolution in its place would cost, which is the chapter's argument for the fire module.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import data
+from training.console import load_tensorflow_quietly
+from training.run_dir import RunError
+
+# The net that `tools.scopes` describes when it is given none: the chapter's, for CIFAR-10.
+CIFAR10_NET = {"original_dim": 32, "resize_dim": 24, "output_size": 10}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command; returns its exit code: 0, or 2 when there is no such run."""
+    parser = argparse.ArgumentParser(prog="tools.scopes", description=__doc__.splitlines()[0])
+    run = "a run's folder, or a checkpoint in one"
+    parser.add_argument(
+        "run", nargs="?", type=Path, help=f"{run} (default: the untrained net for CIFAR-10)"
+    )
+    parser.add_argument(
+        "--compare",
+        nargs=2,
+        type=Path,
+        metavar=("A", "B"),
+        help=f"two of them, each {run}: how shapes differ and weights moved",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
+    flags = parser.parse_args(arguments)
+    load_tensorflow_quietly()
+    try:
+        if flags.compare:
+            comparison = compare(*flags.compare)
+            print(json.dumps(comparison, indent=2) if flags.json else shown_comparison(comparison))
+        else:
+            rows = describe(flags.run)
+            print(json.dumps(rows, indent=2) if flags.json else shown_scopes(rows))
+    except RunError as error:
+        print(f"tools.scopes: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def describe(path: Path | None) -> list[dict]:
+    """The rows of `training.scopes.table` for a run, or for the untrained net."""
+    from squeezenet_model import SqueezeNetModel
+    from training.net import load_run
+    from training.scopes import table
+
+    return table(load_run(path).model if path else SqueezeNetModel(**CIFAR10_NET))
+
+
+def shown_scopes(rows: list[dict]) -> str:
+    """The rows as a table of text."""
+    titles = (
+        *("scope", "output", "parameters", "= height x width x filters x inputs + filters"),
+        *("share", "bytes", "multiply-adds", "share", "plain 3x3", "saved"),
+    )
+    lines = [titles]
+    for row in rows:
+        inside = "/" in row["scope"]
+        lines.append(
+            (
+                ("  " if inside else "") + row["scope"],
+                "x".join(map(str, row["output"] or [])),
+                f"{row['parameters']:,}",
+                row["formula"] or "",
+                f"{row['parameters_share']:.1%}",
+                f"{row['bytes']:,}",
+                f"{row['multiply_adds']:,}",
+                f"{row['multiply_adds_share']:.1%}",
+                f"{row['plain_parameters']:,}" if row["plain_parameters"] else "",
+                f"{row['saved']:.1f}x" if row["saved"] else "",
+            )
+        )
+    return aligned(lines, left=(0, 3))
+
+
+def compare(a: Path, b: Path) -> dict:
+    """What differs between two runs or checkpoints.
+
+    Returns:
+      scopes: a dictionary per scope with its parameters and output in a and b, None where it lacks.
+      variables: a dictionary per variable with its shape and norm in a and b, and moved, the norm
+        of the difference as a share of the norm in a (None where the shapes differ).
+      dead_relus: per convolution, the share of filters in a and b that are zero everywhere on the
+        first test pictures of the run's data set; None where those pictures are not at hand.
+    """
+    from training.net import load_run
+    from training.scopes import table
+
+    runs = load_run(a), load_run(b)
+    tables = [{row["scope"]: row for row in table(run.model)} for run in runs]
+    parts = [measure(run) for run in runs]
+    scopes = [
+        {
+            "scope": scope,
+            "parameters": [rows.get(scope, {}).get("parameters") for rows in tables],
+            "output": [rows.get(scope, {}).get("output") for rows in tables],
+        }
+        for scope in tables[0] | tables[1]
+    ]
+    weights = [part["weights"] for part in parts]
+    dead = [part["dead_relus"] for part in parts]
+    return {
+        "a": runs[0].checkpoint,
+        "b": runs[1].checkpoint,
+        "scopes": scopes,
+        "variables": [moved(name, *weights) for name in weights[0] | weights[1]],
+        "dead_relus": [
+            {"scope": scope, "dead": [shares.get(scope) for shares in dead]}
+            for scope in dead[0] | dead[1]
+        ],
+    }
+
+
+def measure(run) -> dict:
+    """The weights of a run by name, and its convolutions' shares of dead filters by scope."""
+    import tensorflow.compat.v1 as tf
+
+    from training.evaluation import Evaluator
+    from training.scopes import modules
+
+    reader = tf.train.load_checkpoint(run.checkpoint)
+    scopes = [part.scope for module in modules(run.model) for part in module.convolutions]
+    names = [f"{scope}/{variable}" for scope in scopes for variable in ("kernel", "bias")]
+    weights = {name: reader.get_tensor(name) for name in names}
+    try:
+        data_dir = run.settings.get("data_dir")
+        dataset = data.load(run.settings["dataset"], data_dir and Path(data_dir))
+    except (data.DataError, LookupError):
+        return {"weights": weights, "dead_relus": {}}
+    with Evaluator(run.model, dataset.test, dataset.class_names) as evaluator:
+        evaluator.restore(run.checkpoint)
+        activations = evaluator.activations()
+    dead = {
+        scope: float((values.max(axis=(0, 1, 2)) == 0).mean())
+        for scope, values in activations.items()
+    }
+    return {"weights": weights, "dead_relus": dead}
+
+
+def moved(name: str, a: dict, b: dict) -> dict:
+    """One variable in two checkpoints."""
+    import numpy as np
+
+    pair = [weights.get(name) for weights in (a, b)]
+    distance = None
+    if all(value is not None for value in pair) and pair[0].shape == pair[1].shape:
+        norm = float(np.linalg.norm(pair[0]))
+        distance = float(np.linalg.norm(pair[1] - pair[0])) / norm if norm else None
+    return {
+        "variable": name,
+        "shape": [value if value is None else list(value.shape) for value in pair],
+        "norm": [value if value is None else float(np.linalg.norm(value)) for value in pair],
+        "moved": distance,
+    }
+
+
+def shown_comparison(comparison: dict) -> str:
+    """The comparison as two tables of text."""
+    lines = [("scope", "parameters in A", "in B", "output in A", "in B", "dead ReLUs in A", "in B")]
+    dead = {row["scope"]: row["dead"] for row in comparison["dead_relus"]}
+    for row in comparison["scopes"]:
+        lines.append(
+            (
+                ("  " if "/" in row["scope"] else "") + row["scope"],
+                *("-" if number is None else f"{number:,}" for number in row["parameters"]),
+                *("x".join(map(str, output or [])) for output in row["output"]),
+                *(
+                    "" if share is None else f"{share:.1%}"
+                    for share in dead.get(row["scope"], (None, None))
+                ),
+            )
+        )
+    variables = [("variable", "shape in A", "in B", "norm in A", "in B", "moved by")]
+    for row in comparison["variables"]:
+        variables.append(
+            (
+                row["variable"],
+                *("x".join(map(str, shape or ["-"])) for shape in row["shape"]),
+                *("-" if norm is None else f"{norm:.3f}" for norm in row["norm"]),
+                "-" if row["moved"] is None else f"{row['moved']:.1%}",
+            )
+        )
+    heading = f"A  {comparison['a']}\nB  {comparison['b']}\n"
+    return "\n".join([heading, aligned(lines, left=(0,)), "", aligned(variables, left=(0,))])
+
+
+def aligned(lines: list[tuple[str, ...]], left: tuple[int, ...]) -> str:
+    """Columns of text: those named flush left, the others flush right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(
+            f"{cell:<{width}}" if index in left else f"{cell:>{width}}"
+            for index, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,165 @@
+"""The chapter's claim about the squeeze ratio, tried: python -m tools.sweep_squeeze_ratio
+
+"A larger squeeze ratio can improve the model performance up to a certain extent, at the cost of
+increased parameter count" (section D). Trains the net at several ratios, each as a run of its own
+that TensorBoard's HParams tab compares, and draws accuracy against parameters. As in the paper
+(arXiv 1602.07360, section 5.2), the ratio is that of a module's squeeze filters to all of its
+expand filters.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import data
+from training import recipe
+from training.console import TrainingBar, load_tensorflow_quietly, tensorboard_command
+from training.run_dir import RunError
+
+if TYPE_CHECKING:  # they take seconds to import
+    from matplotlib.figure import Figure
+
+    from training.run import RunResult
+
+RATIOS = (0.03125, 0.0625, 0.125, 0.25, 0.5, 1.0)
+NUM_EPOCHS = {"digits": 4.0, "cifar10": 4.0}  # far from the end, where the ratios differ most
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command.
+
+    Returns:
+      Exit code: 0 when all is done, 2 for what only the user can mend, 130 after Ctrl-C.
+    """
+    parser = argparse.ArgumentParser(
+        prog="tools.sweep_squeeze_ratio",
+        description=__doc__.splitlines()[0],
+        epilog="The same command again goes on where it was stopped.",
+    )
+    add = parser.add_argument
+    add("--dataset", choices=NUM_EPOCHS, default="digits", help="default: %(default)s")
+    add("--data_dir", type=Path, help="folder of the pictures' files (default: data/downloads)")
+    add("--ratios", type=ratio, nargs="+", default=RATIOS, help=f"default: {RATIOS}")
+    add("--num_epochs", type=float, help=f"of each run (default: {NUM_EPOCHS})")
+    add("--seed", type=int, default=0, help="default: %(default)s")
+    add("--sweep_dir", type=Path, help="folder for all runs (default: runs/sweep-<dataset>)")
+    flags = parser.parse_args(arguments)
+    try:
+        return sweep(flags)
+    except (data.DataError, RunError) as error:
+        print(f"{parser.prog}: error: {error}", file=sys.stderr)
+        return 2
+
+
+def ratio(text: str) -> float:
+    """An argparse type: a squeeze ratio."""
+    try:
+        number = float(text)
+        if 0 < number <= 4:
+            return number
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is no ratio above 0 and up to 4")
+
+
+def sweep(flags: argparse.Namespace) -> int:
+    """Trains all ratios, prints a line for each, and draws them.
+
+    Returns:
+      Exit code.
+
+    Raises:
+      DataError, RunError: with a sentence for the user.
+    """
+    sweep_dir = flags.sweep_dir or Path("runs", f"sweep-{flags.dataset}")
+    dataset = data.load(flags.dataset, flags.data_dir)
+    load_tensorflow_quietly()
+    done = []
+    for squeeze_ratio in flags.ratios:
+        run_dir = sweep_dir / f"squeeze_ratio_{squeeze_ratio:g}"
+        print(f"squeeze ratio {squeeze_ratio:g}")
+        result = train(flags, dataset, squeeze_ratio, run_dir)
+        if result.signal is not None:
+            print("stopped; the same command goes on from there")
+            return 128 + result.signal
+        done.append((squeeze_ratio, result.results))
+    path = sweep_dir / "squeeze_ratio.png"
+    draw(done, flags.dataset).savefig(path, dpi=100)
+    print(f"\n{'squeeze ratio':<14}{'parameters':>11}{'test accuracy':>15}  95% interval")
+    for squeeze_ratio, results in done:
+        low, high = results["accuracy_interval_95"]
+        print(
+            f"{squeeze_ratio:<14g}{results['parameters']:>11,}{results['accuracy']:>15.2%}"
+            f"  {low:.2%} to {high:.2%}"
+        )
+    print(f"\ndrawn in {path}\nto compare them: {tensorboard_command(sweep_dir)}")
+    return 0
+
+
+def train(
+    flags: argparse.Namespace, dataset: data.Dataset, squeeze_ratio: float, run_dir: Path
+) -> RunResult:
+    """Trains one ratio from its newest checkpoint to the end."""
+    from training.net import build_model, describe
+    from training.run import run
+
+    model = build_model(dataset)
+    model.FIRE_PARAMS_1 = at_ratio(model.FIRE_PARAMS_1, squeeze_ratio)
+    model.FIRE_PARAMS_2 = at_ratio(model.FIRE_PARAMS_2, squeeze_ratio)
+    num_epochs = flags.num_epochs or NUM_EPOCHS[flags.dataset]
+    schedule = recipe.make_schedule(len(dataset.train.labels), num_epochs, seed=flags.seed)
+    settings = {
+        **describe(flags.dataset, dataset, model),
+        **schedule.settings(),
+        "squeeze_ratio": squeeze_ratio,
+        "data_dir": flags.data_dir and str(flags.data_dir),
+        "run_dir": str(run_dir),
+    }
+    with TrainingBar(schedule.total_steps, schedule.num_epochs) as bar:
+        return run(model, dataset, dataset.test, "test", schedule, run_dir, settings, bar)
+
+
+def at_ratio(fire_params: tuple, squeeze_ratio: float) -> tuple:
+    """The same fire modules with other squeeze depths: the ratio times both expand depths."""
+    return tuple(
+        (max(1, round(squeeze_ratio * 2 * expand_depth)), expand_depth, name)
+        for _, expand_depth, name in fire_params
+    )
+
+
+def draw(done: list[tuple[float, dict]], dataset_name: str) -> Figure:
+    """Accuracy against parameters, a point for each ratio."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    ax = figure.subplots()
+    parameters = [results["parameters"] for _, results in done]
+    accuracies = [100 * results["accuracy"] for _, results in done]
+    below, above = zip(
+        *(
+            [100 * abs(end - results["accuracy"]) for end in results["accuracy_interval_95"]]
+            for _, results in done
+        ),
+        strict=True,
+    )
+    ax.errorbar(parameters, accuracies, yerr=[below, above], marker="o", capsize=3)
+    for squeeze_ratio, results in done:
+        ax.annotate(
+            f"{squeeze_ratio:g}",
+            (results["parameters"], 100 * results["accuracy"]),
+            xytext=(6, -12),
+            textcoords="offset points",
+        )
+    ax.set_xscale("log")
+    ax.set_xlabel("parameters (each point: its squeeze ratio)")
+    ax.set_ylabel("test accuracy in % (95% interval)")
+    ax.set_title(f"What a larger squeeze ratio brings, and costs ({dataset_name})")
+    ax.grid(alpha=0.3)
+    return figure
+
+
+if __name__ == "__main__":
+    sys.exit(main())

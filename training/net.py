@@ -1,0 +1,86 @@
+"""From a data set, or from what a run has saved of itself, to the chapter's model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from data import Dataset
+from squeezenet_model import SqueezeNetModel
+from training.checkpoints import find_damage, newest_checkpoint
+from training.run_dir import RunError, check_name, read_settings
+
+
+def build_model(dataset: Dataset) -> SqueezeNetModel:
+    """The chapter's model for the pictures and classes of a data set."""
+    return SqueezeNetModel(dataset.original_dim, dataset.resize_dim, len(dataset.class_names))
+
+
+def describe(dataset_name: str, dataset: Dataset, model: SqueezeNetModel) -> dict:
+    """The part of settings.json that says what a checkpoint fits: classes, pictures, the net."""
+    return {
+        "dataset": dataset_name,
+        "class_names": list(dataset.class_names),
+        "original_dim": model.original_dim,
+        "resize_dim": model.resize_dim,
+        "fire_params_1": [list(params) for params in model.FIRE_PARAMS_1],
+        "fire_params_2": [list(params) for params in model.FIRE_PARAMS_2],
+    }
+
+
+def restore_model(settings: dict) -> SqueezeNetModel:
+    """The model that a run's settings.json describes.
+
+    Raises:
+      KeyError, TypeError: they describe none.
+    """
+    model = SqueezeNetModel(
+        settings["original_dim"], settings["resize_dim"], len(settings["class_names"])
+    )
+    model.FIRE_PARAMS_1 = tuple(tuple(params) for params in settings["fire_params_1"])
+    model.FIRE_PARAMS_2 = tuple(tuple(params) for params in settings["fire_params_2"])
+    return model
+
+
+class Run(NamedTuple):
+    """A run that was saved.
+
+    Attributes:
+      settings: what its settings.json holds.
+      model: the net that they describe.
+      checkpoint: path without extension.
+    """
+
+    settings: dict
+    model: SqueezeNetModel
+    checkpoint: str
+
+
+def load_run(path: Path) -> Run:
+    """Finds what a user means by a run: its folder (the newest checkpoint), or one checkpoint.
+
+    Args:
+      path: a run's folder, or a checkpoint in it with or without the extension .index.
+
+    Raises:
+      RunError: there is no run, or no whole checkpoint.
+    """
+    checkpoint = None
+    run_dir = path
+    if not path.is_dir():
+        run_dir, checkpoint = path.parent, str(path).removesuffix(".index")
+    check_name(run_dir)
+    settings = read_settings(run_dir)
+    if settings is None:
+        raise RunError(f"{path}: is neither the folder of a run nor a checkpoint in one.")
+    try:
+        model = restore_model(settings)
+    except (LookupError, TypeError):
+        raise RunError(f"{run_dir}/settings.json: does not describe a net; train anew.") from None
+    if checkpoint is None:
+        checkpoint = newest_checkpoint(run_dir)
+        if checkpoint is None:
+            raise RunError(f"{run_dir}: holds no whole checkpoint; train first.")
+    elif damage := find_damage(checkpoint):
+        raise RunError(f"{checkpoint}: is no whole checkpoint ({damage}); give another one.")
+    return Run(settings, model, checkpoint)

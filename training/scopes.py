@@ -1,0 +1,154 @@
+"""The net's variable scopes, counted on its graph: what each holds, costs and saves."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+
+import tensorflow.compat.v1 as tf
+
+from squeezenet_model import SqueezeNetModel
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A convolution of the graph, and the variable scope it stands in.
+
+    Attributes:
+      scope: its variable scope, "fire1/squeeze" for instance.
+      kernel: height, width, input channels, filters.
+      output: height, width, channels.
+    """
+
+    scope: str
+    kernel: tuple[int, int, int, int]
+    output: tuple[int, int, int]
+
+    @property
+    def parameters(self) -> int:
+        """The chapter's P, section C: weights and one bias a filter."""
+        return math.prod(self.kernel) + self.kernel[-1]
+
+    @property
+    def formula(self) -> str:
+        """The same as the chapter writes it: kernel height x width x filters x inputs + filters."""
+        height, width, inputs, filters = self.kernel
+        return f"{height} x {width} x {filters} x {inputs} + {filters}"
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiplications, each with its addition, for one picture."""
+        return math.prod(self.kernel) * math.prod(self.output[:2])
+
+
+@dataclass(frozen=True)
+class Module:
+    """A top-level scope: one convolution, or a fire module of three.
+
+    Attributes:
+      scope: its variable scope, "fire1" for instance.
+      convolutions: those inside, in the order they run.
+      output: height, width, channels of what comes out.
+    """
+
+    scope: str
+    convolutions: tuple[Convolution, ...]
+    output: tuple[int, int, int]
+
+    @property
+    def parameters(self) -> int:
+        """Of all convolutions inside."""
+        return sum(convolution.parameters for convolution in self.convolutions)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of all convolutions inside, for one picture."""
+        return sum(convolution.multiply_adds for convolution in self.convolutions)
+
+    @property
+    def plain(self) -> Convolution:
+        """The 3x3 convolution that would take the same input to the same output."""
+        inputs, filters = self.convolutions[0].kernel[2], self.output[-1]
+        return Convolution(self.scope, (3, 3, inputs, filters), self.output)
+
+
+def chapter_graph(model: SqueezeNetModel) -> tf.Graph:
+    """The net as the chapter's class builds it: one tower, no gradients, no optimizer.
+
+    This is what TensorBoard's Graphs tab shows. The graph that trains holds a copy of the net per
+    tower, and their gradients, which would hide it.
+    """
+    with tf.Graph().as_default() as graph:
+        shape = [None, model.resize_dim, model.resize_dim, 3]
+        inputs = tf.placeholder(tf.float32, shape, name="input")
+        labels = tf.placeholder(tf.int32, [None], name="labels")
+        copy.copy(model).run_model_setup(inputs, labels, is_training=False)
+    return graph
+
+
+def modules(model: SqueezeNetModel) -> list[Module]:
+    """The scopes of a net in the order they run, read off its graph."""
+    graph = chapter_graph(model)
+    found: dict[str, list[Convolution]] = {}
+    outputs = {}
+    for operation in graph.get_operations():
+        top = operation.name.split("/")[0]
+        if operation.type == "Conv2D":
+            kernel = tuple(operation.inputs[1].shape.as_list())
+            output = tuple(operation.outputs[0].shape.as_list()[1:])
+            scope = operation.name.removesuffix("/Conv2D")
+            found.setdefault(top, []).append(Convolution(scope, kernel, output))
+        if top in found and operation.type in ("Relu", "ConcatV2"):
+            outputs[top] = tuple(operation.outputs[0].shape.as_list()[1:])
+    return [Module(top, tuple(inside), outputs[top]) for top, inside in found.items()]
+
+
+def table(model: SqueezeNetModel) -> list[dict]:
+    """A row per scope, those inside a fire module below it, and a last row with the sums.
+
+    Returns:
+      Dictionaries with the keys scope; output, [height, width, channels] (None in the last row);
+      formula, the chapter's for a convolution (None where several are summed); parameters; bytes,
+      as float32; multiply_adds, for one picture; parameters_share and multiply_adds_share, of the
+      net's, 0..1; plain_parameters, of one 3x3 convolution from the same input to the same output
+      in this place, and saved, how many times as many they are (None inside a fire module).
+    """
+    net = modules(model)
+    parameters = sum(module.parameters for module in net)
+    multiply_adds = sum(module.multiply_adds for module in net)
+
+    def row(scope, output, part, formula, plain):
+        return {
+            "scope": scope,
+            "output": output and list(output),
+            "formula": formula,
+            "parameters": part.parameters,
+            "parameters_share": part.parameters / parameters,
+            "bytes": part.parameters * tf.float32.size,
+            "multiply_adds": part.multiply_adds,
+            "multiply_adds_share": part.multiply_adds / multiply_adds,
+            "plain_parameters": plain,
+            "saved": plain and plain / part.parameters,
+        }
+
+    rows = []
+    for module in net:
+        first, *others = module.convolutions
+        rows.append(
+            row(
+                module.scope,
+                module.output,
+                module,
+                None if others else first.formula,
+                module.plain.parameters,
+            )
+        )
+        rows += [
+            row(part.scope, part.output, part, part.formula, None)
+            for part in module.convolutions
+            if others
+        ]
+    whole = Module("total", tuple(part for module in net for part in module.convolutions), None)
+    plain = sum(module.plain.parameters for module in net)
+    return [*rows, row("total", None, whole, None, plain)]

@@ -1,0 +1,186 @@
+"""What TensorBoard shows besides curves, as Summary messages: histograms, pictures, texts, HParams.
+
+TF1's summary operations would have to run in the graph that trains; these messages are made from
+numpy arrays, beside it.
+"""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+from PIL import Image
+from tensorboard.plugins.histogram.summary_v2 import histogram_pb
+from tensorboard.plugins.hparams.api import hparams_pb
+from tensorboard.plugins.text.metadata import create_summary_metadata
+
+from data import Split
+from squeezenet_model import SqueezeNetModel
+from training import scopes
+
+NOT_COMPARED = ("data_dir", "run_dir")  # settings that say where, not what
+WORST = 24  # wrongly classified pictures that are shown
+
+
+def histograms(arrays: dict[str, np.ndarray]) -> tf.Summary:
+    """One histogram for each array; the arrays' names are the tags."""
+    summary = tf.Summary()
+    for tag, values in arrays.items():
+        # The two packages have a class each for the same message.
+        summary.MergeFromString(histogram_pb(tag, values).SerializeToString())
+    return summary
+
+
+def text(tag: str, markdown: str) -> tf.Summary:
+    """A panel of the Text tab."""
+    metadata = tf.SummaryMetadata.FromString(
+        create_summary_metadata(tag, description="").SerializeToString()
+    )
+    tensor = tf.make_tensor_proto(markdown, dtype=tf.string)
+    return tf.Summary(value=[tf.Summary.Value(tag=tag, metadata=metadata, tensor=tensor)])
+
+
+def markdown_table(titles: tuple[str, ...], rows: list[tuple]) -> str:
+    """A table for a text panel."""
+    lines = [titles, ["---"] * len(titles), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def settings_table(settings: dict) -> str:
+    """What settings.json holds, for a text panel."""
+    return markdown_table(("setting", "value"), list(settings.items()))
+
+
+def scopes_table(model: SqueezeNetModel) -> str:
+    """What each variable scope holds, for a text panel."""
+    titles = ("scope", "output", "parameters", "share", "multiply-adds", "plain 3x3", "saved")
+    rows = [
+        (
+            row["scope"],
+            " x ".join(map(str, row["output"] or [])),
+            f"{row['parameters']:,}",
+            f"{row['parameters_share']:.1%}",
+            f"{row['multiply_adds']:,}",
+            f"{row['plain_parameters']:,}" if row["plain_parameters"] else "",
+            f"{row['saved']:.1f}x" if row["saved"] else "",
+        )
+        for row in scopes.table(model)
+    ]
+    return markdown_table(titles, rows)
+
+
+def hparams(settings: dict) -> tf.Summary:
+    """The row of a run in the HParams tab: its settings that are single values."""
+    values = {
+        name: value
+        for name, value in settings.items()
+        if isinstance(value, (bool, int, float, str)) and name not in NOT_COMPARED
+    }
+    return tf.Summary.FromString(hparams_pb(values).SerializeToString())
+
+
+def picture(tag: str, pixels: np.ndarray | Image.Image) -> tf.Summary:
+    """A picture: uint8 [height, width, 3], or Pillow's."""
+    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    encoded = tf.Summary.Image(
+        height=image.height, width=image.width, encoded_image_string=file.getvalue()
+    )
+    return tf.Summary(value=[tf.Summary.Value(tag=tag, image=encoded)])
+
+
+def grid(pictures: np.ndarray, scale: int) -> np.ndarray:
+    """Pictures side by side in a square, with gaps between them.
+
+    Args:
+      pictures: uint8 [pictures, height, width, 3].
+      scale: pixels that each pixel becomes, along both sides.
+
+    Returns:
+      uint8 [height, width, 3].
+    """
+    columns = int(np.ceil(np.sqrt(len(pictures))))
+    missing = -len(pictures) % columns
+    padded = np.pad(pictures, [(0, missing), (0, 1), (0, 1), (0, 0)], constant_values=255)
+    rows = padded.reshape(-1, columns, *padded.shape[1:])
+    joined = rows.transpose(0, 2, 1, 3, 4).reshape(len(rows) * padded.shape[1], -1, 3)
+    return joined.repeat(scale, axis=0).repeat(scale, axis=1)
+
+
+def records_to_pictures(records: np.ndarray, dim: int) -> np.ndarray:
+    """[pictures, 3 * dim * dim], channel-major, 0..255 -> uint8 [pictures, dim, dim, 3]."""
+    return records.reshape(-1, 3, dim, dim).transpose(0, 2, 3, 1).astype(np.uint8)
+
+
+def filters(kernel: np.ndarray) -> np.ndarray:
+    """The filters of a first convolution as a grid of small pictures.
+
+    Args:
+      kernel: float32 [height, width, 3, filters]. Each filter is stretched to 0..255 by itself;
+        grey stands for zero.
+    """
+    longest = np.abs(kernel).max(axis=(0, 1, 2), keepdims=True)
+    shades = 127.5 + 127.5 * kernel / np.maximum(longest, 1e-12)
+    return grid(shades.transpose(3, 0, 1, 2).round().astype(np.uint8), scale=12)
+
+
+def confusion_matrix(
+    labels: np.ndarray, predictions: np.ndarray, class_names: tuple[str, ...]
+) -> Image.Image:
+    """How many pictures of each class were taken for which."""
+    from matplotlib.figure import Figure  # takes a second to import; needed once a run
+    from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
+
+    size = 2 + 0.5 * len(class_names)
+    figure = Figure(figsize=(size, size), layout="constrained")
+    counts = confusion_matrix(labels, predictions, labels=range(len(class_names)))
+    display = ConfusionMatrixDisplay(counts, display_labels=class_names)
+    display.plot(
+        ax=figure.subplots(), cmap="Blues", colorbar=False, xticks_rotation=45, values_format="d"
+    )
+    return drawn(figure)
+
+
+def worst(
+    split: Split, probs: np.ndarray, class_names: tuple[str, ...], dim: int
+) -> Image.Image | None:
+    """The pictures whose own class was found least probable; None where all are right.
+
+    Args:
+      split: the pictures.
+      probs: float32 [pictures, classes].
+      class_names: one per class.
+      dim: side of a stored picture in pixels.
+    """
+    from matplotlib.figure import Figure
+
+    own = probs[np.arange(len(probs)), split.labels]
+    wrong = np.flatnonzero(probs.argmax(axis=1) != split.labels)
+    shown = wrong[np.argsort(own[wrong], kind="stable")][:WORST]
+    if not len(shown):
+        return None
+    columns = min(6, len(shown))
+    rows = -(-len(shown) // columns)
+    figure = Figure(figsize=(1.7 * columns, 2 * rows), layout="constrained")
+    axes = np.ravel(figure.subplots(rows, columns))
+    for ax in axes:
+        ax.axis("off")
+    pictures = records_to_pictures(split.records[shown], dim)
+    for ax, index, pixels in zip(axes, shown, pictures, strict=False):
+        taken_for = probs[index].argmax()
+        ax.imshow(pixels)
+        ax.set_title(
+            f"{class_names[split.labels[index]]} {own[index]:.0%}\n"
+            f"not {class_names[taken_for]} {probs[index, taken_for]:.0%}",
+            fontsize=8,
+        )
+    return drawn(figure)
+
+
+def drawn(figure) -> Image.Image:
+    """A matplotlib figure as a picture."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=100)
+    return Image.open(file).convert("RGB")
