@@ -2,9 +2,9 @@
 
 Trains on the digits with the default batch, towers and seed. Blocks of steps that call the session
 directly (A) take turns with blocks that go through all hooks, as train.py does (B): A B A B.
-A checkpoint with its evaluation, flushed events and best copy is timed by itself and spread over
-the steps between two of them in a default CIFAR-10 run; the evaluation's forward passes are left
-out there, because how often to evaluate is not a check.
+A checkpoint is timed by itself, with its histograms and filters for TensorBoard, the flush of the
+events and its copy as the best, and spread over the steps between two of them in a default CIFAR-10
+run; the evaluation's forward passes are left out, because how often to evaluate is not a check.
 """
 
 import itertools
@@ -51,6 +51,10 @@ def main() -> None:
         def save(step_context):
             step = next(saved)
             events.flush()
+            variables = tf.trainable_variables()
+            values = step_context.session.run(variables)
+            names = [variable.op.name for variable in variables]
+            events.write_weights(step, dict(zip(names, values, strict=True)))
             path = checkpoints.save(step_context.session, step)
             keep_best(Path(folder), path, step, accuracy=step)  # each one better than the last
 

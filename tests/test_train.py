@@ -104,12 +104,15 @@ class TestEvalOnly:
         assert "runs/digits: holds no run to evaluate" in error_of(process)
 
 
+SWITCHES = {"--help", "--eval_only", "--summarize_layers", "--profile"}
+
+
 class TestHelp:
     def test_names_every_flag_with_its_default(self):
         process = run_train("--help", cwd=PROJECT)
         text = " ".join(process.stdout.split())
         assert process.returncode == 0
-        for flag in set(re.findall(r"--\w+", process.stdout)) - {"--help", "--eval_only"}:
+        for flag in set(re.findall(r"--\w+", process.stdout)) - SWITCHES:
             assert re.search(rf"{flag} [^-]*\(default: ", text), flag
 
     def test_does_not_wait_for_tensorflow(self):

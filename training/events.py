@@ -78,7 +78,7 @@ class EventWriters:
                 summaries.picture("augmented", summaries.grid(pictures, scale=2)),
             ):
                 self.train.add_summary(summary, 0)
-            self.eval.add_summary(summaries.hparams(settings), 0)
+            self.eval.add_summary(summaries.hparams(settings, self._run_dir.name), 0)
 
     def write_step(self, values: TrainingStep, images_per_second: float | None) -> None:
         """Adds a training step's loss, accuracy, learning rate and speed."""

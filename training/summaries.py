@@ -12,24 +12,29 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 from PIL import Image
 from tensorboard.plugins.histogram.summary_v2 import histogram_pb
-from tensorboard.plugins.hparams.api import hparams_pb
+from tensorboard.plugins.hparams import api
 from tensorboard.plugins.text.metadata import create_summary_metadata
 
 from data import Split
 from squeezenet_model import SqueezeNetModel
 from training import scopes
 
-NOT_COMPARED = ("data_dir", "run_dir")  # settings that say where, not what
-WORST = 24  # wrongly classified pictures that are shown
+# The settings that the HParams tab compares; it shows the first few without being asked.
+COMPARED = (
+    "squeeze_ratio",
+    "recipe",
+    "learning_rate",
+    "num_epochs",
+    "seed",
+    "batch_size",
+    "dataset",
+)
+WORST = 12  # wrongly classified pictures that are shown
 
 
 def histograms(arrays: dict[str, np.ndarray]) -> tf.Summary:
     """One histogram for each array; the arrays' names are the tags."""
-    summary = tf.Summary()
-    for tag, values in arrays.items():
-        # The two packages have a class each for the same message.
-        summary.MergeFromString(histogram_pb(tag, values).SerializeToString())
-    return summary
+    return merged(*(histogram_pb(tag, values) for tag, values in arrays.items()))
 
 
 def text(tag: str, markdown: str) -> tf.Summary:
@@ -70,14 +75,19 @@ def scopes_table(model: SqueezeNetModel) -> str:
     return markdown_table(titles, rows)
 
 
-def hparams(settings: dict) -> tf.Summary:
-    """The row of a run in the HParams tab: its settings that are single values."""
-    values = {
-        name: value
-        for name, value in settings.items()
-        if isinstance(value, (bool, int, float, str)) and name not in NOT_COMPARED
-    }
-    return tf.Summary.FromString(hparams_pb(values).SerializeToString())
+def hparams(settings: dict, run_name: str) -> tf.Summary:
+    """The row of a run in the HParams tab, and the columns of that table."""
+    values = {name: settings[name] for name in COMPARED if settings.get(name) is not None}
+    columns = [api.HParam(name) for name in values]
+    metrics = [api.Metric(tag) for tag in ("accuracy", "loss")]
+    return merged(
+        api.hparams_config_pb(columns, metrics), api.hparams_pb(values, trial_id=run_name)
+    )
+
+
+def merged(*tensorboards) -> tf.Summary:
+    """TensorBoard's messages as one of TensorFlow's: each package has a class of its own."""
+    return tf.Summary.FromString(b"".join(part.SerializeToString() for part in tensorboards))
 
 
 def picture(tag: str, pixels: np.ndarray | Image.Image) -> tf.Summary:
@@ -123,7 +133,7 @@ def filters(kernel: np.ndarray) -> np.ndarray:
     """
     longest = np.abs(kernel).max(axis=(0, 1, 2), keepdims=True)
     shades = 127.5 + 127.5 * kernel / np.maximum(longest, 1e-12)
-    return grid(shades.transpose(3, 0, 1, 2).round().astype(np.uint8), scale=12)
+    return grid(shades.transpose(3, 0, 1, 2).round().astype(np.uint8), scale=10)
 
 
 def confusion_matrix(
@@ -133,7 +143,7 @@ def confusion_matrix(
     from matplotlib.figure import Figure  # takes a second to import; needed once a run
     from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
 
-    size = 2 + 0.5 * len(class_names)
+    size = 1.2 + 0.4 * len(class_names)  # inches; TensorBoard shrinks what is wide
     figure = Figure(figsize=(size, size), layout="constrained")
     counts = confusion_matrix(labels, predictions, labels=range(len(class_names)))
     display = ConfusionMatrixDisplay(counts, display_labels=class_names)
@@ -161,9 +171,9 @@ def worst(
     shown = wrong[np.argsort(own[wrong], kind="stable")][:WORST]
     if not len(shown):
         return None
-    columns = min(6, len(shown))
+    columns = min(4, len(shown))
     rows = -(-len(shown) // columns)
-    figure = Figure(figsize=(1.7 * columns, 2 * rows), layout="constrained")
+    figure = Figure(figsize=(1.1 * columns, 1.5 * rows), layout="constrained")
     axes = np.ravel(figure.subplots(rows, columns))
     for ax in axes:
         ax.axis("off")
@@ -174,7 +184,7 @@ def worst(
         ax.set_title(
             f"{class_names[split.labels[index]]} {own[index]:.0%}\n"
             f"not {class_names[taken_for]} {probs[index, taken_for]:.0%}",
-            fontsize=8,
+            fontsize=7,
         )
     return drawn(figure)
 
