@@ -8,14 +8,13 @@ the newest checkpoint there. `python train.py --help` lists the flags.
 from __future__ import annotations
 
 import argparse
-import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import data
 from training import recipe
+from training.cli import Parser, positive, run_command, seed
 from training.console import TrainingBar, load_tensorflow_quietly, print_report
 from training.run_dir import (
     RunError,
@@ -35,7 +34,18 @@ def parse_flags(arguments: list[str] | None = None) -> argparse.Namespace:
         epilog="The same command again goes on from the newest checkpoint in --run_dir.",
         allow_abbrev=False,
     )
-    add = parser.add_argument
+    add_run_flags(parser.add_argument)
+    add_training_flags(parser.add_argument)
+    flags = parser.parse_args(arguments)
+    if flags.num_towers and flags.batch_size % flags.num_towers:
+        parser.error(
+            f"--num_towers {flags.num_towers} does not divide --batch_size {flags.batch_size}"
+        )
+    return flags
+
+
+def add_run_flags(add: Callable) -> None:
+    """Flags that say on what, where and whether to train."""
     add(
         "--dataset",
         choices=data.names(),
@@ -43,6 +53,11 @@ def parse_flags(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     add("--data_dir", type=Path, help="folder of the pictures' files (default: data/downloads)")
     add("--run_dir", type=Path, help="folder of the run (default: runs/<dataset>)")
+    add("--eval_only", action="store_true", help="evaluate the newest checkpoint, train nothing")
+
+
+def add_training_flags(add: Callable) -> None:
+    """Flags that say how to train, and what to look at meanwhile."""
     add(
         "--num_epochs",
         type=positive(float, 1_000_000),
@@ -98,44 +113,6 @@ def parse_flags(arguments: list[str] | None = None) -> argparse.Namespace:
         action="store_true",
         help="trace one step: trace.json in --run_dir, for chrome://tracing or ui.perfetto.dev",
     )
-    add("--eval_only", action="store_true", help="evaluate the newest checkpoint, train nothing")
-    flags = parser.parse_args(arguments)
-    if flags.num_towers and flags.batch_size % flags.num_towers:
-        parser.error(
-            f"--num_towers {flags.num_towers} does not divide --batch_size {flags.batch_size}"
-        )
-    return flags
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse, with a wrong flag answered by one sentence in place of the whole usage."""
-
-    def error(self, message: str) -> None:
-        """Ends the program with exit code 2."""
-        self.exit(2, f"{self.prog}: error: {message}; see --help.\n")
-
-
-def positive(kind: type, most: float) -> Callable[[str], float]:
-    """An argparse type: a number of that kind, over 0 and not over most."""
-
-    def parse(text: str) -> float:
-        try:
-            number = kind(text)
-            if 0 < number <= most:
-                return number
-        except ValueError:
-            pass
-        what = "whole number" if kind is int else "number"
-        raise argparse.ArgumentTypeError(f"{text!r} is no {what} above 0 and up to {most:,}")
-
-    return parse
-
-
-def seed(text: str) -> int:
-    """An argparse type: a whole number that fits 32 bits."""
-    if text.isascii() and text.isdigit() and int(text) < 2**31:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 to {2**31 - 1:,}")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -146,23 +123,7 @@ def main(arguments: list[str] | None = None) -> int:
       SIGTERM.
     """
     flags = parse_flags(arguments)
-    try:
-        return evaluate(flags) if flags.eval_only else train(flags)
-    except (data.DataError, RunError) as error:
-        print(f"train.py: error: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # `python train.py | head`: nobody reads on
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except OSError as error:  # `python train.py > log` on a full disk
-        where = error.filename or "the output"
-        print(
-            f"train.py: error: {where}: {error.strerror}; mend it and try again.", file=sys.stderr
-        )
-        return 2
-    except KeyboardInterrupt:  # before the training began, or in an evaluation
-        print("train.py: stopped", file=sys.stderr)
-        return 128 + signal.SIGINT
+    return run_command("train.py", evaluate if flags.eval_only else train, flags)
 
 
 def train(flags: argparse.Namespace) -> int:
@@ -198,7 +159,7 @@ def train(flags: argparse.Namespace) -> int:
         result = run(
             model, dataset, evaluated, split_name, schedule, run_dir, settings, watcher=bar
         )
-    if result.signal is not None:
+    if result.results is None:
         print(
             f"stopped at step {result.step} of {schedule.total_steps}, which is saved; the same "
             "command goes on from there"
@@ -223,19 +184,16 @@ def evaluate(flags: argparse.Namespace) -> int:
     if settings is None:
         raise RunError(f"{run_dir}: holds no run to evaluate; give the --run_dir of one.")
     name = flags.dataset or settings.get("dataset")
+    check_same_run(run_dir, settings, {"dataset": name})
     dataset = data.load(name, flags.data_dir)
     load_tensorflow_quietly()
-    from training.checkpoints import newest_checkpoint
     from training.evaluation import Evaluator
-    from training.net import build_model, describe
+    from training.net import load_run
 
-    model = build_model(dataset)
-    check_same_run(run_dir, settings, describe(name, dataset, model))
-    checkpoint = newest_checkpoint(run_dir)
-    if checkpoint is None:
-        raise RunError(f"{run_dir}: holds no whole checkpoint to evaluate; train first.")
-    with Evaluator(model, dataset.test, dataset.class_names) as evaluator:
-        print_report(evaluator.summarize(evaluator.evaluate(checkpoint)), run_dir)
+    run = load_run(run_dir)
+    check_same_run(run_dir, settings, {"class_names": list(dataset.class_names)})
+    with Evaluator(run.model, dataset.test, dataset.class_names) as evaluator:
+        print_report(evaluator.summarize(evaluator.evaluate(run.checkpoint)), run_dir)
     return 0
 
 

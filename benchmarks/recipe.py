@@ -17,7 +17,6 @@ import data
 from training import recipe
 from training.console import load_tensorflow_quietly
 from training.interruption import Interruption
-from training.run_dir import RunError
 
 TUNED, CHAPTER = recipe.TUNED, recipe.CHAPTER
 ADAM = {"muon": False, "learning_rate": 5e-3, "bias_rate": 1.0}  # the best rate of Adam's
@@ -80,11 +79,12 @@ def train(
     seed: int,
 ) -> float:
     """Trains once; the accuracy at the end, 0..1, or that of guessing if the run was given up."""
-    from squeezenet_model import SqueezeNetModel
     from training import loop
     from training.evaluation import Evaluator
+    from training.health import TrainingDied
+    from training.net import build_model
 
-    model = SqueezeNetModel(dataset.original_dim, dataset.resize_dim, len(dataset.class_names))
+    model = build_model(dataset)
     schedule = recipe.make_schedule(
         len(dataset.train.labels), num_epochs, chosen, eval_every=NEVER, seed=seed
     )
@@ -96,7 +96,7 @@ def train(
             result = loop.train(
                 model, dataset, schedule, Path(folder), evaluator, Silent(), Interruption()
             )
-        except RunError:
+        except TrainingDied:
             return 1 / len(dataset.class_names)
     return result.evaluation.accuracy
 

@@ -1,7 +1,7 @@
 """Bytes on disk -> (records, labels). Knows nothing of the model or of TensorFlow.
 
-One module of this package is one data set: `data/NAME.py` with a function `load(data_dir)` that
-returns a `Dataset` is all that `--dataset NAME` needs.
+One module of this package is one data set: `data/NAME.py` with a function
+`load(data_dir, may_download)` that returns a `Dataset` is all that `--dataset NAME` needs.
 """
 
 from __future__ import annotations
@@ -59,13 +59,14 @@ def names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
-def load(name: str, data_dir: Path | None = None) -> Dataset:
-    """Reads a data set, downloading it first where that is needed.
+def load(name: str, data_dir: Path | None = None, may_download: bool = True) -> Dataset:
+    """Reads a data set, downloading it first where that is needed and allowed.
 
     Args:
       name: one of `names()`.
       data_dir: folder that holds the files or gets the download; None for the data set's own
         default.
+      may_download: whether files that are not there may be downloaded.
 
     Raises:
       DataError: there is no such data set, a file is missing, unreadable or damaged, or the
@@ -73,7 +74,7 @@ def load(name: str, data_dir: Path | None = None) -> Dataset:
     """
     if name not in names():
         raise DataError(f"{name}: is no data set; there are {', '.join(names())}.")
-    return importlib.import_module(f"{__name__}.{name}").load(data_dir)
+    return importlib.import_module(f"{__name__}.{name}").load(data_dir, may_download)
 
 
 def hold_out(dataset: Dataset, size: int) -> tuple[Dataset, Split]:

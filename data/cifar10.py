@@ -43,12 +43,13 @@ RECORD_BYTES = 1 + 3 * DIM * DIM
 RECORDS_PER_FILE = 10_000
 
 
-def load(data_dir: Path | None = None) -> Dataset:
+def load(data_dir: Path | None = None, may_download: bool = True) -> Dataset:
     """All 60,000 pictures; downloads them when data_dir does not hold them yet.
 
     Args:
       data_dir: folder with the .bin files, or with a folder cifar-10-batches-bin that has them;
         None for data/downloads.
+      may_download: whether to download files that are not there.
 
     Returns:
       50,000 train and 10,000 test pictures of 32 x 32.
@@ -56,7 +57,7 @@ def load(data_dir: Path | None = None) -> Dataset:
     Raises:
       DataError: a file is missing, unreadable or damaged, or the download failed.
     """
-    folder = find_batches(data_dir or DEFAULT_DATA_DIR)
+    folder = find_batches(data_dir or DEFAULT_DATA_DIR, may_download)
     return Dataset(
         train=read_batches([folder / name for name in TRAIN_FILES]),
         test=read_batches([folder / name for name in TEST_FILES]),
@@ -67,7 +68,7 @@ def load(data_dir: Path | None = None) -> Dataset:
     )
 
 
-def find_batches(data_dir: Path) -> Path:
+def find_batches(data_dir: Path, may_download: bool) -> Path:
     """The folder that holds the batch files, after a download where neither place has any."""
     try:
         for folder in (data_dir, data_dir / FOLDER):
@@ -78,6 +79,8 @@ def find_batches(data_dir: Path) -> Path:
             f"{data_dir}: cannot be searched for CIFAR-10 ({error.strerror}); "
             "mend its permissions or give another --data_dir."
         ) from error
+    if not may_download:
+        raise DataError(f"{data_dir}: holds no CIFAR-10; give the --data_dir that does.")
     download(data_dir)
     return data_dir / FOLDER
 

@@ -17,18 +17,18 @@ BORDER = 4  # ... and padded to CIFAR-10's 32 x 32, so that a random crop moves 
 TEST_SIZE = 297  # leaves 1,500 to train on
 
 
-def load(data_dir: Path | None = None) -> Dataset:
-    """The digits in CIFAR-10's record layout, grey copied to three channels.
+def load(data_dir: Path | None = None, may_download: bool = True) -> Dataset:
+    """The digits in CIFAR-10's record layout, gray copied to three channels.
 
     Args:
-      data_dir: not used, the pictures come inside scikit-learn.
+      data_dir, may_download: not used, the pictures come inside scikit-learn.
 
     Returns:
       1,500 train and 297 test pictures of 32 x 32, the same stratified split every time.
     """
     digits = load_digits()
-    grey = np.round(digits.images * (255 / 16)).astype(np.uint8)  # stored as 0..16
-    drawn = grey.repeat(SCALE, axis=1).repeat(SCALE, axis=2)
+    gray = np.round(digits.images * (255 / 16)).astype(np.uint8)  # stored as 0..16
+    drawn = gray.repeat(SCALE, axis=1).repeat(SCALE, axis=2)
     padded = np.pad(drawn, [(0, 0), (BORDER, BORDER), (BORDER, BORDER)])
     records = np.tile(padded.reshape(len(padded), -1), 3)
     labels = digits.target.astype(np.int32)

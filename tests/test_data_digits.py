@@ -20,7 +20,7 @@ def test_have_the_same_layout_as_cifar10(digits):
     assert digits.class_names == tuple("0123456789")
 
 
-def test_are_grey_with_a_border_to_move_about_in(digits):
+def test_are_gray_with_a_border_to_move_about_in(digits):
     red, green, blue = digits.train.records.reshape(-1, 3, 32, 32).transpose(1, 0, 2, 3)
     np.testing.assert_array_equal(red, green)
     np.testing.assert_array_equal(red, blue)

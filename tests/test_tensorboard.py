@@ -49,7 +49,9 @@ def server(trained):
     server = Server(trained.run_dir.parent)
     try:
         deadline = time.monotonic() + 30
-        while "worst" not in str(server.plugin("images")) and time.monotonic() < deadline:
+        while (
+            "confusion_matrix" not in str(server.plugin("images")) and time.monotonic() < deadline
+        ):
             time.sleep(0.2)
         yield server
     finally:

@@ -35,13 +35,26 @@ def test_draws_them(swept):
 
 
 def test_again_trains_nothing_and_says_the_same(swept, capsys):
+    accuracy = json.loads((swept / "squeeze_ratio_0.125" / "results.json").read_text())["accuracy"]
     assert sweep.main(f"--ratios 0.125 --num_epochs 0.2 --sweep_dir {swept}".split()) == 0
-    assert "epoch" not in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "epoch" not in out
+    assert f"{accuracy:.2%}" in out.split("test accuracy  95% interval")[1]
 
 
-@pytest.mark.parametrize("ratio", ["0", "-1", "nan", "five", "4.5"])
+@pytest.mark.parametrize(
+    ("flag", "value"), [("num_epochs", "nan"), ("num_epochs", "0"), ("seed", "-1")]
+)
+def test_a_wrong_flag_is_one_sentence(flag, value, capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        sweep.main([f"--{flag}", value])
+    assert exit_info.value.code == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("ratio", ["0", "0.03", "-1", "nan", "five", "4.5"])
 def test_what_is_no_ratio_is_refused(ratio, capsys):
     with pytest.raises(SystemExit) as exit_info:
         sweep.main(["--ratios", ratio])
     assert exit_info.value.code == 2
-    assert f"'{ratio}' is no ratio above 0" in capsys.readouterr().err
+    assert f"'{ratio}' is no ratio from 0.03125 to 4" in capsys.readouterr().err

@@ -104,6 +104,34 @@ class TestEvalOnly:
         assert "runs/digits: holds no run to evaluate" in error_of(process)
 
 
+class TestTheChaptersRecipeOnHeldOutPictures:
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def folder(tmp_path_factory):
+        folder = tmp_path_factory.mktemp("held_out")
+        flags = ("--recipe", "chapter", "--held_out", 300, "--num_epochs", 1)
+        process = run_train(*flags, cwd=folder)
+        assert process.returncode == 0, process.stderr
+        (folder / "printed").write_text(process.stdout)
+        return folder
+
+    def test_is_evaluated_on_them(self, folder):
+        printed = (folder / "printed").read_text()
+        assert re.search(r"^step 10: validation accuracy", printed, re.MULTILINE)
+        assert re.search(r"^validation accuracy .* 300 pictures\)$", printed, re.MULTILINE)
+        results = json.loads((folder / "runs" / "digits" / "results.json").read_text())
+        assert (results["split"], results["pictures"]) == ("validation", 300)
+
+    def test_says_so_in_its_settings(self, folder):
+        settings = json.loads((folder / "runs" / "digits" / "settings.json").read_text())
+        assert (settings["recipe"], settings["learning_rate"]) == ("chapter", 0.001)
+        assert settings["held_out"] == 300
+
+    def test_leaves_the_test_part_to_eval_only(self, folder):
+        process = run_train("--eval_only", cwd=folder)
+        assert re.search(r"^test accuracy .* 297 pictures\)$", process.stdout, re.MULTILINE)
+
+
 SWITCHES = {"--help", "--eval_only", "--summarize_layers", "--profile"}
 
 

@@ -1,6 +1,8 @@
 """The events of a run: what they hold, and what is told when they cannot be written."""
 
+import numpy as np
 import pytest
+from tensorboard.backend.event_processing import plugin_event_accumulator
 
 from squeezenet_model import tf
 from tests.conftest import read_events
@@ -54,3 +56,13 @@ def test_a_writer_that_died_between_two_flushes_is_told(tmp_path, monkeypatch, e
         monkeypatch.setattr(events.train, "add_summary", died)
         with pytest.raises(RunError, match=r"cannot be written \(.*disk full"):
             events.write_step(VALUES, None)
+
+
+def test_of_a_new_run_are_taken_back_when_it_begins_again(tmp_path):
+    weights = {"conv1/kernel": np.ones([3, 3, 3, 4], np.float32)}
+    for _ in range(2):  # the first one was killed before its first checkpoint
+        with EventWriters(tmp_path, 0, 0) as events:
+            events.write_weights(0, weights)
+    accumulator = plugin_event_accumulator.EventAccumulator(str(tmp_path / "eval"))
+    accumulator.Reload()
+    assert [event.step for event in accumulator.Tensors("conv1/kernel")] == [0]

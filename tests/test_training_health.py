@@ -7,7 +7,7 @@ import pytest
 
 from squeezenet_model import tf
 from training.checkpoints import newest_checkpoint
-from training.health import PATIENCE, Health
+from training.health import VANISHED, Health
 from training.run_dir import RunError
 from training.towers import TrainingStep
 
@@ -30,6 +30,7 @@ class TestAStep:
             health.check(values(step=7, **{name: number}))
 
 
+(_, PATIENCE), (_, LONG_PATIENCE) = VANISHED
 STUCK = {"loss": math.log(10), "gradient_norm": 0.0}
 
 
@@ -40,6 +41,12 @@ class TestANetThatOnlyGuesses:
         with pytest.raises(RunError, match=rf"has died; at step {PATIENCE} .*\(2\.303\).*--seed"):
             health.check(values(PATIENCE, **STUCK))
 
+    def test_is_given_up_later_while_its_biases_move(self, health):
+        for step in range(1, LONG_PATIENCE):
+            health.check(values(step, **(STUCK | {"gradient_norm": 0.05})))
+        with pytest.raises(RunError, match=f"for {LONG_PATIENCE:,} steps"):
+            health.check(values(LONG_PATIENCE, **(STUCK | {"gradient_norm": 0.05})))
+
     def test_is_not_given_up_when_it_begins_to_learn(self, health):
         for step in range(10 * PATIENCE):
             learns = step % (PATIENCE - 1) == 0
@@ -47,7 +54,7 @@ class TestANetThatOnlyGuesses:
 
     @pytest.mark.parametrize("alive", [{"gradient_norm": 0.5}, {"loss": 2.2}])
     def test_is_not_given_up_while_it_has_gradients_or_a_better_loss(self, health, alive):
-        for step in range(10 * PATIENCE):
+        for step in range(2 * LONG_PATIENCE):
             health.check(values(step, **(STUCK | alive)))
 
 

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from tests.conftest import read_events
 
 
@@ -13,8 +15,9 @@ def test_layers_are_summarized_on_request(train, tmp_path):
     assert "fire1/squeeze/activation/zeros" in tags["scalars"]
 
 
-def test_a_step_is_traced_on_request(train, tmp_path):
-    train(total_steps=10, profile=True)
+@pytest.mark.parametrize("total_steps", [2, 12])
+def test_a_step_is_traced_on_request(train, tmp_path, total_steps):
+    train(total_steps=total_steps, profile=True)
     events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
     traced = {event["args"]["name"] for event in events if event.get("args", {}).get("op")}
     assert any("fire1/squeeze" in name for name in traced)

@@ -19,6 +19,8 @@ SETTINGS = {
     "fire_params_1": [[32, 64, "fire1"]],
     "batch_size": 128,
     "seed": 0,
+    "recipe": "tuned",
+    "held_out": None,
     "total_steps": 100,
 }
 
@@ -48,6 +50,8 @@ def test_a_run_may_go_on_for_longer(tmp_path):
         ("fire_params_1", [[16, 64, "fire1"]]),
         ("batch_size", 64),
         ("seed", 1),
+        ("recipe", "chapter"),
+        ("held_out", 300),
     ],
 )
 def test_a_run_cannot_become_another_one(tmp_path, name, value):

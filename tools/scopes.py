@@ -10,18 +10,23 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import data
+from training.cli import Parser, run_command
 from training.console import load_tensorflow_quietly
 from training.run_dir import RunError
+
+if TYPE_CHECKING:  # it would take seconds to import
+    from training.net import Run
 
 # The net that `tools.scopes` describes when it is given none: the chapter's, for CIFAR-10.
 CIFAR10_NET = {"original_dim": 32, "resize_dim": 24, "output_size": 10}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command; returns its exit code: 0, or 2 when there is no such run."""
-    parser = argparse.ArgumentParser(prog="tools.scopes", description=__doc__.splitlines()[0])
+    """Runs the command; returns its exit code."""
+    parser = Parser(prog="tools.scopes", description=__doc__.splitlines()[0])
     run = "a run's folder, or a checkpoint in one"
     parser.add_argument(
         "run", nargs="?", type=Path, help=f"{run} (default: the untrained net for CIFAR-10)"
@@ -35,17 +40,20 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
     flags = parser.parse_args(arguments)
+    if flags.run and flags.compare:
+        parser.error("--compare takes both of its runs after it, and none before")
+    return run_command(parser.prog, show, flags)
+
+
+def show(flags: argparse.Namespace) -> int:
+    """Prints what the flags ask for; returns the exit code, 0."""
     load_tensorflow_quietly()
-    try:
-        if flags.compare:
-            comparison = compare(*flags.compare)
-            print(json.dumps(comparison, indent=2) if flags.json else shown_comparison(comparison))
-        else:
-            rows = describe(flags.run)
-            print(json.dumps(rows, indent=2) if flags.json else shown_scopes(rows))
-    except RunError as error:
-        print(f"tools.scopes: error: {error}", file=sys.stderr)
-        return 2
+    if flags.compare:
+        comparison = compare(*flags.compare)
+        print(json.dumps(comparison, indent=2) if flags.json else shown_comparison(comparison))
+    else:
+        rows = describe(flags.run)
+        print(json.dumps(rows, indent=2) if flags.json else shown_scopes(rows))
     return 0
 
 
@@ -92,7 +100,7 @@ def compare(a: Path, b: Path) -> dict:
       variables: a dictionary per variable with its shape and norm in a and b, and moved, the norm
         of the difference as a share of the norm in a (None where the shapes differ).
       dead_relus: per convolution, the share of filters in a and b that are zero everywhere on the
-        first test pictures of the run's data set; None where those pictures are not at hand.
+        first test pictures of the run's data set; left out where those pictures are not at hand.
     """
     from training.net import load_run
     from training.scopes import table
@@ -122,7 +130,7 @@ def compare(a: Path, b: Path) -> dict:
     }
 
 
-def measure(run) -> dict:
+def measure(run: Run) -> dict:
     """The weights of a run by name, and its convolutions' shares of dead filters by scope."""
     import tensorflow.compat.v1 as tf
 
@@ -132,10 +140,15 @@ def measure(run) -> dict:
     reader = tf.train.load_checkpoint(run.checkpoint)
     scopes = [part.scope for module in modules(run.model) for part in module.convolutions]
     names = [f"{scope}/{variable}" for scope in scopes for variable in ("kernel", "bias")]
+    missing = [name for name in names if not reader.has_tensor(name)]
+    if missing:
+        raise RunError(f"{run.checkpoint}: lacks {missing[0]}; it is of another net.")
     weights = {name: reader.get_tensor(name) for name in names}
     try:
         data_dir = run.settings.get("data_dir")
-        dataset = data.load(run.settings["dataset"], data_dir and Path(data_dir))
+        dataset = data.load(
+            run.settings["dataset"], data_dir and Path(data_dir), may_download=False
+        )
     except (data.DataError, LookupError):
         return {"weights": weights, "dead_relus": {}}
     with Evaluator(run.model, dataset.test, dataset.class_names) as evaluator:

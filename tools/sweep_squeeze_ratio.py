@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import data
 from training import recipe
+from training.cli import Parser, positive, run_command, seed
 from training.console import TrainingBar, load_tensorflow_quietly, tensorboard_command
-from training.run_dir import RunError
 
 if TYPE_CHECKING:  # they take seconds to import
     from matplotlib.figure import Figure
@@ -25,44 +25,51 @@ if TYPE_CHECKING:  # they take seconds to import
     from training.run import RunResult
 
 RATIOS = (0.03125, 0.0625, 0.125, 0.25, 0.5, 1.0)
-NUM_EPOCHS = {"digits": 4.0, "cifar10": 4.0}  # far from the end, where the ratios differ most
+NUM_EPOCHS = 4.0
+DATASETS = ("digits", "cifar10")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command.
 
     Returns:
-      Exit code: 0 when all is done, 2 for what only the user can mend, 130 after Ctrl-C.
+      Exit code: 0 when all is done, 2 for what only the user can mend, 130 after Ctrl-C, 143 after
+      SIGTERM.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="tools.sweep_squeeze_ratio",
         description=__doc__.splitlines()[0],
         epilog="The same command again goes on where it was stopped.",
     )
     add = parser.add_argument
-    add("--dataset", choices=NUM_EPOCHS, default="digits", help="default: %(default)s")
+    add("--dataset", choices=DATASETS, default="digits", help="default: %(default)s")
     add("--data_dir", type=Path, help="folder of the pictures' files (default: data/downloads)")
     add("--ratios", type=ratio, nargs="+", default=RATIOS, help=f"default: {RATIOS}")
-    add("--num_epochs", type=float, help=f"of each run (default: {NUM_EPOCHS})")
-    add("--seed", type=int, default=0, help="default: %(default)s")
+    add(
+        "--num_epochs",
+        type=positive(float, 1_000_000),
+        default=NUM_EPOCHS,
+        help="of each run (default: %(default)s, far from the end of what they can learn)",
+    )
+    add("--seed", type=seed, default=0, help="default: %(default)s")
     add("--sweep_dir", type=Path, help="folder for all runs (default: runs/sweep-<dataset>)")
     flags = parser.parse_args(arguments)
-    try:
-        return sweep(flags)
-    except (data.DataError, RunError) as error:
-        print(f"{parser.prog}: error: {error}", file=sys.stderr)
-        return 2
+    return run_command(parser.prog, sweep, flags)
 
 
 def ratio(text: str) -> float:
-    """An argparse type: a squeeze ratio."""
+    """An argparse type: a squeeze ratio.
+
+    A squeeze layer of one filter would leave the filters after it one weight, which is nothing once
+    they have mean 0; four leave them a choice.
+    """
     try:
         number = float(text)
-        if 0 < number <= 4:
+        if min(RATIOS) <= number <= 4:
             return number
     except ValueError:
         pass
-    raise argparse.ArgumentTypeError(f"{text!r} is no ratio above 0 and up to 4")
+    raise argparse.ArgumentTypeError(f"{text!r} is no ratio from {min(RATIOS)} to 4")
 
 
 def sweep(flags: argparse.Namespace) -> int:
@@ -86,8 +93,6 @@ def sweep(flags: argparse.Namespace) -> int:
             print("stopped; the same command goes on from there")
             return 128 + result.signal
         done.append((squeeze_ratio, result.results))
-    path = sweep_dir / "squeeze_ratio.png"
-    draw(done, flags.dataset).savefig(path, dpi=100)
     print(f"\n{'squeeze ratio':<14}{'parameters':>11}{'test accuracy':>15}  95% interval")
     for squeeze_ratio, results in done:
         low, high = results["accuracy_interval_95"]
@@ -95,6 +100,8 @@ def sweep(flags: argparse.Namespace) -> int:
             f"{squeeze_ratio:<14g}{results['parameters']:>11,}{results['accuracy']:>15.2%}"
             f"  {low:.2%} to {high:.2%}"
         )
+    path = sweep_dir / "squeeze_ratio.png"
+    draw(done, flags.dataset).savefig(path, dpi=100)
     print(f"\ndrawn in {path}\nto compare them: {tensorboard_command(sweep_dir)}")
     return 0
 
@@ -109,8 +116,7 @@ def train(
     model = build_model(dataset)
     model.FIRE_PARAMS_1 = at_ratio(model.FIRE_PARAMS_1, squeeze_ratio)
     model.FIRE_PARAMS_2 = at_ratio(model.FIRE_PARAMS_2, squeeze_ratio)
-    num_epochs = flags.num_epochs or NUM_EPOCHS[flags.dataset]
-    schedule = recipe.make_schedule(len(dataset.train.labels), num_epochs, seed=flags.seed)
+    schedule = recipe.make_schedule(len(dataset.train.labels), flags.num_epochs, seed=flags.seed)
     settings = {
         **describe(flags.dataset, dataset, model),
         **schedule.settings(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import math
 import os
 import shlex
@@ -46,6 +47,8 @@ def load_tensorflow_quietly() -> None:
     # the thread that writes events.
     tf.logging.set_verbosity(tf.logging.FATAL)
     threading.excepthook = functools.partial(unless_event_writer, threading.excepthook)
+    # It builds a cache of fonts the first time it draws, and says so.
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message=r"`tf\.layers\.\w+` is deprecated")
 
 

@@ -1,10 +1,10 @@
-"""The TensorBoard events of a run: train and eval as two curves of one chart, and the graph."""
+"""The TensorBoard events of a run: train and eval as two runs of one chart, and all else shown."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from training.scopes import chapter_graph
 from training.towers import TrainingStep
 
 SHOWN_CROPS = 64
+SHOWN_ACTIVATIONS = 32  # pictures; TensorBoard's histograms take 240 bytes of memory a value
 # What the thread that writes the files dies of, as TensorFlow hands it on.
 WRITE_ERRORS = (OSError, IndexError, RuntimeError, tf.errors.OpError)
 
@@ -70,15 +71,16 @@ class EventWriters:
         """
         settings = read_settings(self._run_dir) or {}
         pictures = summaries.records_to_pictures(crops[:SHOWN_CROPS], model.resize_dim)
+        start = (
+            summaries.text("settings", summaries.settings_table(settings)),
+            summaries.text("scopes", summaries.scopes_table(model)),
+            summaries.picture("augmented", summaries.grid(pictures, scale=2)),
+        )
+        graph = chapter_graph(model)
         with self._told():
-            self.train.add_graph(chapter_graph(model))
-            for summary in (
-                summaries.text("settings", summaries.settings_table(settings)),
-                summaries.text("scopes", summaries.scopes_table(model)),
-                summaries.picture("augmented", summaries.grid(pictures, scale=2)),
-            ):
-                self.train.add_summary(summary, 0)
-            self.eval.add_summary(summaries.hparams(settings, self._run_dir.name), 0)
+            self.train.add_graph(graph)
+        self._add(self.train, 0, start)
+        self._add(self.eval, 0, [summaries.hparams(settings, str(self._run_dir))])
 
     def write_step(self, values: TrainingStep, images_per_second: float | None) -> None:
         """Adds a training step's loss, accuracy, learning rate and speed."""
@@ -97,25 +99,27 @@ class EventWriters:
         scalars = {"loss": evaluation.loss, "accuracy": evaluation.accuracy}
         with self._told():
             add_scalars(self.eval, evaluation.step, scalars)
-            self.write_weights(evaluation.step, weights)
-        self.flush()
+        self.write_weights(evaluation.step, weights)
 
     def write_weights(self, step: int, weights: dict[str, np.ndarray]) -> None:
         """Adds a histogram of each variable, and a picture of the first convolution's filters."""
-        filters = summaries.filters(weights["conv1/kernel"])
-        with self._told():
-            self.eval.add_summary(summaries.histograms(weights), step)
-            self.eval.add_summary(summaries.picture("conv1/filters", filters), step)
+        filters = summaries.picture("conv1/filters", summaries.filters(weights["conv1/kernel"]))
+        self._add(self.eval, step, [summaries.histograms(weights), filters])
 
     def write_layers(
         self, step: int, activations: dict[str, np.ndarray], gradients: dict[str, np.ndarray]
     ) -> None:
         """Adds what `Evaluator.activations` and `gradients` give, and the activations' zeros."""
-        activations = {f"{scope}/activation": values for scope, values in activations.items()}
-        gradients = {f"{name}/gradient": values for name, values in gradients.items()}
-        zeros = {f"{tag}/zeros": np.mean(values == 0) for tag, values in activations.items()}
+        shown = {
+            f"{scope}/activation": values[:SHOWN_ACTIVATIONS]
+            for scope, values in activations.items()
+        } | {f"{name}/gradient": values for name, values in gradients.items()}
+        zeros = {
+            f"{scope}/activation/zeros": np.mean(values == 0)
+            for scope, values in activations.items()
+        }
+        self._add(self.eval, step, [summaries.histograms(shown)])
         with self._told():
-            self.eval.add_summary(summaries.histograms(activations | gradients), step)
             add_scalars(self.eval, step, zeros)
 
     def write_end(
@@ -128,23 +132,25 @@ class EventWriters:
           split: the pictures that it is of, dim pixels along each side.
           class_names: one per class.
         """
-        pictures = {
-            "confusion_matrix": summaries.confusion_matrix(
-                split.labels, evaluation.predictions, class_names
-            ),
-            "worst": summaries.worst(split, evaluation.probs, class_names, dim),
-        }
-        with self._told():
-            for tag, picture in pictures.items():
-                if picture is not None:
-                    self.eval.add_summary(summaries.picture(tag, picture), evaluation.step)
-        self.flush()
+        matrix = summaries.confusion_matrix(split.labels, evaluation.predictions, class_names)
+        worst = summaries.worst(split, evaluation.probs, class_names, dim)
+        pictures = [summaries.picture("confusion_matrix", matrix)]
+        if worst is not None:
+            pictures.append(summaries.picture("worst", worst))
+        self._add(self.eval, evaluation.step, pictures)
 
     def flush(self) -> None:
         """Returns when all that was added is in the files."""
         with self._told():
             self.train.flush()
             self.eval.flush()
+
+    def _add(
+        self, writer: tf.summary.FileWriter, step: int, messages: Sequence[tf.Summary]
+    ) -> None:
+        with self._told():
+            for message in messages:
+                writer.add_summary(message, step)
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:

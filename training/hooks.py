@@ -50,11 +50,12 @@ class ProfileHook(tf.train.SessionRunHook):
 
     Args:
       path: the file to write.
+      num_steps: of the session; a short one has its last step traced.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, num_steps: int):
         self._path = path
-        self._steps_to_go = PROFILED_STEP
+        self._steps_to_go = min(PROFILED_STEP, num_steps)
 
     def before_run(self, run_context):
         self._steps_to_go -= 1

@@ -166,6 +166,7 @@ class Recorder:
                 evaluator.class_names,
                 evaluator.model.original_dim,
             )
+        self._events.flush()
         keep_best(self._run_dir, checkpoint, step, self.evaluation.accuracy)
         self._watcher.evaluated(self.evaluation)
 
@@ -223,6 +224,7 @@ def run_session(
     """
     training_step, input_hook = build_graph(model, dataset, schedule)
     checkpoints = CheckpointWriter(run_dir)
+    first_step = checkpoint_step(checkpoint) if checkpoint else 0
     save = functools.partial(recorder.save, checkpoints)
 
     def begin(_, session):
@@ -237,7 +239,7 @@ def run_session(
         CheckpointHook(training_step, schedule, interruption, save),
     ]
     if schedule.profile:
-        hooks.append(ProfileHook(run_dir / "trace.json"))
+        hooks.append(ProfileHook(run_dir / "trace.json", schedule.total_steps - first_step))
     with tf.train.MonitoredTrainingSession(
         # Its own checkpoint_dir would restore the newest checkpoint, whole or not.
         scaffold=tf.train.Scaffold(init_fn=begin),

@@ -22,7 +22,7 @@ class MuonOptimizer(tf.train.Optimizer):
     neural networks" (2024, kellerjordan.github.io/posts/muon).
 
     Args:
-      learning_rate: float32 scalar tensor or float; the spectral norm of a step.
+      learning_rate: float32 scalar tensor or float; about the length of each filter's step.
       name: of the operations and the slots.
     """
 

@@ -32,14 +32,19 @@ def restore_model(settings: dict) -> SqueezeNetModel:
     """The model that a run's settings.json describes.
 
     Raises:
-      KeyError, TypeError: they describe none.
+      LookupError, TypeError, ValueError: they describe none.
     """
     model = SqueezeNetModel(
         settings["original_dim"], settings["resize_dim"], len(settings["class_names"])
     )
-    model.FIRE_PARAMS_1 = tuple(tuple(params) for params in settings["fire_params_1"])
-    model.FIRE_PARAMS_2 = tuple(tuple(params) for params in settings["fire_params_2"])
+    model.FIRE_PARAMS_1 = fire_params(settings["fire_params_1"])
+    model.FIRE_PARAMS_2 = fire_params(settings["fire_params_2"])
     return model
+
+
+def fire_params(saved: list) -> tuple:
+    """FIRE_PARAMS_1 or _2 out of JSON."""
+    return tuple((int(squeeze), int(expand), str(name)) for squeeze, expand, name in saved)
 
 
 class Run(NamedTuple):
@@ -75,7 +80,7 @@ def load_run(path: Path) -> Run:
         raise RunError(f"{path}: is neither the folder of a run nor a checkpoint in one.")
     try:
         model = restore_model(settings)
-    except (LookupError, TypeError):
+    except (LookupError, TypeError, ValueError):
         raise RunError(f"{run_dir}/settings.json: does not describe a net; train anew.") from None
     if checkpoint is None:
         checkpoint = newest_checkpoint(run_dir)

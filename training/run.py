@@ -21,7 +21,8 @@ class RunResult(NamedTuple):
     Attributes:
       step: global_step of its last checkpoint.
       results: what results.json holds; None where the run was interrupted.
-      signal: the number of the signal that interrupted it, or None.
+      signal: the number of the signal that came, or None; after the last step it came too late to
+        interrupt the run.
     """
 
     step: int
@@ -66,7 +67,7 @@ def run(
         results["images_per_second"] = result.images_per_second
         results["wall_seconds"] = time.perf_counter() - started
         write_results(run_dir, results)
-    return RunResult(result.step, results, None)
+    return RunResult(result.step, results, interruption.received)
 
 
 def write_results(run_dir: Path, results: dict) -> None:

@@ -5,6 +5,7 @@ runs/digits/model.ckpt-176.index ...    checkpoints, the newest few
 runs/digits/best.ckpt-170.index ...     the best by its evaluations, which best.json names
 runs/digits/train, runs/digits/eval     TensorBoard events
 runs/digits/results.json                written at the end
+runs/digits/trace.json                  one step, with --profile
 runs/digits/trainer.lock, trainer.json  who trains there
 """
 

@@ -7,6 +7,7 @@ numpy arrays, beside it.
 from __future__ import annotations
 
 import io
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -19,15 +20,14 @@ from data import Split
 from squeezenet_model import SqueezeNetModel
 from training import scopes
 
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+    from matplotlib.figure import Figure
+
 # The settings that the HParams tab compares; it shows the first few without being asked.
 COMPARED = (
-    "squeeze_ratio",
-    "recipe",
-    "learning_rate",
-    "num_epochs",
-    "seed",
-    "batch_size",
-    "dataset",
+    *("squeeze_ratio", "recipe", "learning_rate", "num_epochs", "seed"),
+    *("batch_size", "dataset", "held_out"),
 )
 WORST = 12  # wrongly classified pictures that are shown
 
@@ -76,16 +76,19 @@ def scopes_table(model: SqueezeNetModel) -> str:
 
 
 def hparams(settings: dict, run_name: str) -> tf.Summary:
-    """The row of a run in the HParams tab, and the columns of that table."""
+    """The row of a run in the HParams tab, and the columns of that table.
+
+    TensorBoard takes the columns from one of the runs, so each names them all.
+    """
     values = {name: settings[name] for name in COMPARED if settings.get(name) is not None}
-    columns = [api.HParam(name) for name in values]
+    columns = [api.HParam(name) for name in COMPARED]
     metrics = [api.Metric(tag) for tag in ("accuracy", "loss")]
     return merged(
         api.hparams_config_pb(columns, metrics), api.hparams_pb(values, trial_id=run_name)
     )
 
 
-def merged(*tensorboards) -> tf.Summary:
+def merged(*tensorboards: Message) -> tf.Summary:
     """TensorBoard's messages as one of TensorFlow's: each package has a class of its own."""
     return tf.Summary.FromString(b"".join(part.SerializeToString() for part in tensorboards))
 
@@ -129,7 +132,7 @@ def filters(kernel: np.ndarray) -> np.ndarray:
 
     Args:
       kernel: float32 [height, width, 3, filters]. Each filter is stretched to 0..255 by itself;
-        grey stands for zero.
+        gray stands for zero.
     """
     longest = np.abs(kernel).max(axis=(0, 1, 2), keepdims=True)
     shades = 127.5 + 127.5 * kernel / np.maximum(longest, 1e-12)
@@ -189,7 +192,7 @@ def worst(
     return drawn(figure)
 
 
-def drawn(figure) -> Image.Image:
+def drawn(figure: Figure) -> Image.Image:
     """A matplotlib figure as a picture."""
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=100)
