@@ -111,7 +111,6 @@ def test_compares_settings_in_its_hparams_tab(server):
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=30) as response:
         experiment = json.load(response)
-    assert {"recipe", "learning_rate", "batch_size"} <= {
-        hparam["name"] for hparam in experiment["hparamInfos"]
-    }
+    names = {hparam["name"] for hparam in experiment["hparamInfos"]}
+    assert names == {"dataset", "learning_rate", "num_epochs", "recipe", "squeeze_ratio"}
     assert "accuracy" in {metric["name"]["tag"] for metric in experiment["metricInfos"]}

@@ -1,6 +1,7 @@
 """python -m tools.scopes: a net's scopes, and two runs side by side."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -23,7 +24,8 @@ def run(capsys):
 def test_without_a_run_show_the_chapters_net(run):
     code, out, _ = run()
     assert code == 0
-    assert "fire1/squeeze     12x12x32       2,080  1 x 1 x 32 x 64 + 32" in out
+    assert re.search(r"fire1/squeeze +12x12x32 +2,080 +1\.4% +1 x 1 x 32 x 64 \+ 32", out)
+    assert re.search(r"fire4 +6x6x256 +49,440 +33\.7% +590,080 +11\.9x", out)
     assert out.splitlines()[-1].split()[:2] == ["total", "146,570"]
 
 

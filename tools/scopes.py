@@ -69,8 +69,8 @@ def describe(path: Path | None) -> list[dict]:
 def shown_scopes(rows: list[dict]) -> str:
     """The rows as a table of text."""
     titles = (
-        *("scope", "output", "parameters", "= height x width x filters x inputs + filters"),
-        *("share", "bytes", "multiply-adds", "share", "plain 3x3", "saved"),
+        *("scope", "output", "parameters", "share", "plain 3x3", "saved"),
+        *("height x width x filters x inputs + filters", "bytes", "multiply-adds", "share"),
     )
     lines = [titles]
     for row in rows:
@@ -80,16 +80,16 @@ def shown_scopes(rows: list[dict]) -> str:
                 ("  " if inside else "") + row["scope"],
                 "x".join(map(str, row["output"] or [])),
                 f"{row['parameters']:,}",
-                row["formula"] or "",
                 f"{row['parameters_share']:.1%}",
+                f"{row['plain_parameters']:,}" if row["plain_parameters"] else "",
+                f"{row['saved']:.1f}x" if row["saved"] else "",
+                row["formula"] or "",
                 f"{row['bytes']:,}",
                 f"{row['multiply_adds']:,}",
                 f"{row['multiply_adds_share']:.1%}",
-                f"{row['plain_parameters']:,}" if row["plain_parameters"] else "",
-                f"{row['saved']:.1f}x" if row["saved"] else "",
             )
         )
-    return aligned(lines, left=(0, 3))
+    return aligned(lines, left=(0, 6))
 
 
 def compare(a: Path, b: Path) -> dict:

@@ -80,7 +80,7 @@ class EventWriters:
         with self._told():
             self.train.add_graph(graph)
         self._add(self.train, 0, start)
-        self._add(self.eval, 0, [summaries.hparams(settings, str(self._run_dir))])
+        self._add(self.eval, 0, [summaries.hparams(settings, self._run_dir)])
 
     def write_step(self, values: TrainingStep, images_per_second: float | None) -> None:
         """Adds a training step's loss, accuracy, learning rate and speed."""

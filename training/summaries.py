@@ -7,6 +7,7 @@ numpy arrays, beside it.
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,11 +25,9 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
     from matplotlib.figure import Figure
 
-# The settings that the HParams tab compares; it shows the first few without being asked.
-COMPARED = (
-    *("squeeze_ratio", "recipe", "learning_rate", "num_epochs", "seed"),
-    *("batch_size", "dataset", "held_out"),
-)
+# The settings that the HParams tab compares. It shows five columns without being asked, the first in
+# the alphabet; all others stand in the text panel.
+COMPARED = ("dataset", "learning_rate", "num_epochs", "recipe", "squeeze_ratio")
 WORST = 12  # wrongly classified pictures that are shown
 
 
@@ -75,7 +74,7 @@ def scopes_table(model: SqueezeNetModel) -> str:
     return markdown_table(titles, rows)
 
 
-def hparams(settings: dict, run_name: str) -> tf.Summary:
+def hparams(settings: dict, run_dir: Path) -> tf.Summary:
     """The row of a run in the HParams tab, and the columns of that table.
 
     TensorBoard takes the columns from one of the runs, so each names them all.
@@ -83,9 +82,9 @@ def hparams(settings: dict, run_name: str) -> tf.Summary:
     values = {name: settings[name] for name in COMPARED if settings.get(name) is not None}
     columns = [api.HParam(name) for name in COMPARED]
     metrics = [api.Metric(tag) for tag in ("accuracy", "loss")]
-    return merged(
-        api.hparams_config_pb(columns, metrics), api.hparams_pb(values, trial_id=run_name)
-    )
+    # Its own name first: TensorBoard cuts long ones off. The rest tells runs of one name apart.
+    trial = f"{run_dir.name} in {run_dir.parent}"
+    return merged(api.hparams_config_pb(columns, metrics), api.hparams_pb(values, trial_id=trial))
 
 
 def merged(*tensorboards: Message) -> tf.Summary:
