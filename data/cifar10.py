@@ -68,7 +68,7 @@ def load(data_dir: Path | None = None, may_download: bool = True) -> Dataset:
     )
 
 
-def find_batches(data_dir: Path, may_download: bool) -> Path:
+def find_batches(data_dir: Path, may_download: bool = True) -> Path:
     """The folder that holds the batch files, after a download where neither place has any."""
     try:
         for folder in (data_dir, data_dir / FOLDER):

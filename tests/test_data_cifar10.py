@@ -215,3 +215,9 @@ def test_the_real_pictures_are_6000_of_each_class():
     for split, size in ((dataset.train, 5_000), (dataset.test, 1_000)):
         np.testing.assert_array_equal(np.bincount(split.labels), [size] * 10)
         assert 110 < split.records.mean() < 130  # photographs, not noise or black
+
+
+def test_files_that_are_not_there_are_not_downloaded_where_that_was_not_asked(tmp_path):
+    with pytest.raises(DataError, match="holds no CIFAR-10; give the --data_dir that does"):
+        cifar10.load(tmp_path, may_download=False)
+    assert not list(tmp_path.iterdir())

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
     from matplotlib.figure import Figure
 
-# The settings that the HParams tab compares. It shows five columns without being asked, the first in
-# the alphabet; all others stand in the text panel.
+# The settings that the HParams tab compares. It shows five columns without being asked, the first
+# in the alphabet; all others stand in the text panel.
 COMPARED = ("dataset", "learning_rate", "num_epochs", "recipe", "squeeze_ratio")
 WORST = 12  # wrongly classified pictures that are shown
 
