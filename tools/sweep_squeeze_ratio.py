@@ -131,7 +131,7 @@ def train(
 def at_ratio(fire_params: tuple, squeeze_ratio: float) -> tuple:
     """The same fire modules with other squeeze depths: the ratio times both expand depths."""
     return tuple(
-        (max(1, round(squeeze_ratio * 2 * expand_depth)), expand_depth, name)
+        (round(squeeze_ratio * 2 * expand_depth), expand_depth, name)
         for _, expand_depth, name in fire_params
     )
 

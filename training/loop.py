@@ -182,7 +182,8 @@ def train(
 ) -> TrainingResult:
     """Trains from the run's newest checkpoint, or from the start, to the last step.
 
-    Writes checkpoints into run_dir, and TensorBoard events into run_dir/train and run_dir/eval.
+    Writes checkpoints into run_dir (and trace.json, if a step is to be traced), and TensorBoard
+    events into run_dir/train and run_dir/eval.
 
     Raises:
       RunError: the folder cannot be written any more, or the training has died.

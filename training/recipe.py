@@ -38,7 +38,7 @@ CHAPTER = Recipe(
     annealed=False,
 )
 
-# The better one. docs/recipe.md has the figures behind each line.
+# The better one. docs/recipe.md has the figures.
 TUNED = Recipe(
     name="tuned",
     # Learns all directions of a kernel at once, where Adam's steps follow the few strongest.
