@@ -1,7 +1,8 @@
 """Bytes on disk -> (records, labels). Knows nothing of the model or of TensorFlow.
 
-One module of this package is one data set: `data/NAME.py` with a function
-`load(data_dir, may_download)` that returns a `Dataset` is all that `--dataset NAME` needs.
+A module of this package is a data set: `data/NAME.py` with a function `load(data_dir,
+may_download)` that returns a `Dataset` is all that `--dataset NAME` needs. (`folder` reads one's
+own pictures instead, `pictures` a picture file.)
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ if TYPE_CHECKING:  # numpy would make `train.py --help` wait
     import numpy as np
 
 
+HELPERS = ("folder", "pictures")  # modules that are no data sets
+
+
 class DataError(Exception):
     """The pictures cannot be had; the message is one sentence for the user that names the file."""
 
@@ -26,7 +30,8 @@ class Split:
 
     Attributes:
       records: uint8 [N, 3 * original_dim * original_dim], channel-major: all red values of a
-        picture row by row, then green, then blue.
+        picture row by row, then green, then blue. An array, or something that reads the rows it
+        is asked for (`data.pictures.PictureFiles`).
       labels: int32 [N], index into the data set's class_names.
     """
 
@@ -56,25 +61,44 @@ class Dataset:
 
 def names() -> list[str]:
     """The data sets there are, in alphabetical order."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    modules = {module.name for module in pkgutil.iter_modules(__path__)}
+    return sorted(modules.difference(HELPERS))
 
 
-def load(name: str, data_dir: Path | None = None, may_download: bool = True) -> Dataset:
+def full_name(name: str) -> str:
+    """What --dataset means: one of `names()`, or the whole path of a folder."""
+    return name if name in names() else str(Path(name).resolve())
+
+
+def load(
+    name: str,
+    data_dir: Path | None = None,
+    may_download: bool = True,
+    original_dim: int | None = None,
+) -> Dataset:
     """Reads a data set, downloading it first where that is needed and allowed.
 
     Args:
-      name: one of `names()`.
+      name: one of `names()`, or the path of a folder of one's own pictures.
       data_dir: folder that holds the files or gets the download; None for the data set's own
         default.
       may_download: whether files that are not there may be downloaded.
+      original_dim: side in pixels to which one's own pictures are resized; None for the default.
+        The other data sets have their own.
 
     Raises:
       DataError: there is no such data set, a file is missing, unreadable or damaged, or the
         download failed.
     """
     if name not in names():
-        raise DataError(f"{name}: is no data set; there are {', '.join(names())}.")
-    return importlib.import_module(f"{__name__}.{name}").load(data_dir, may_download)
+        return importlib.import_module(f"{__name__}.folder").load(Path(name), original_dim)
+    dataset = importlib.import_module(f"{__name__}.{name}").load(data_dir, may_download)
+    if original_dim not in (None, dataset.original_dim):
+        raise DataError(
+            f"--original_dim {original_dim}: the pictures of {name} have "
+            f"{dataset.original_dim} x {dataset.original_dim} pixels; leave it out."
+        )
+    return dataset
 
 
 def hold_out(dataset: Dataset, size: int) -> tuple[Dataset, Split]:
@@ -102,5 +126,7 @@ def hold_out(dataset: Dataset, size: int) -> tuple[Dataset, Split]:
             f"--held_out {size}: {len(labels):,} training pictures of {len(dataset.class_names)} "
             f"classes cannot be divided so ({error}); give another number."
         ) from error
-    train, validation = (Split(records[indices], labels[indices]) for indices in (rest, held_out))
+    train, validation = (
+        Split(records.take(indices, axis=0), labels[indices]) for indices in (rest, held_out)
+    )
     return dataclasses.replace(dataset, train=train), validation

@@ -1,0 +1,169 @@
+"""Picture files of any size -> records. No data set of its own: what several of them share."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from data import DataError
+
+# Those that need nothing but Pillow to be read, and whose readers are in wide use.
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
+MOST_PIXELS = Image.MAX_IMAGE_PIXELS  # 89 million, Pillow's own measure for a decompression bomb
+WHITE = (255, 255, 255)  # what transparent pixels are laid on
+KEPT_BYTES = 1 << 30  # of records, so that they are read from their files only once
+
+# Pillow warns of what is odd about a file that it can read all the same.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+def read_picture(path: Path, dim: int) -> np.ndarray:
+    """One picture file as a record.
+
+    Turned upright as its EXIF data say; of an animation the first frame; gray, palette, 16-bit and
+    CMYK pictures become RGB with 8 bits, transparent ones are laid on white. Then the central
+    square as wide as the shorter side is resized (bicubic) to dim x dim; a picture of that size
+    stays as it is.
+
+    Args:
+      path: the file.
+      dim: side of the record's picture in pixels.
+
+    Returns:
+      uint8 [3 * dim * dim], channel-major.
+
+    Raises:
+      DataError: it cannot be read, is no picture of one of FORMATS, is damaged, or has more than
+        MOST_PIXELS pixels.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise Image.DecompressionBombError
+            # A JPEG of many pixels is decoded at half, a quarter or an eighth of its size.
+            image.draft(None, (2 * dim, 2 * dim))
+            ImageOps.exif_transpose(image, in_place=True)
+            square = central_square(to_rgb(image), dim)
+    except Image.DecompressionBombError:
+        raise DataError(
+            f"{path}: has more than {MOST_PIXELS:,} pixels, which may be an attack; make it "
+            "smaller or leave it out."
+        ) from None
+    except UnidentifiedImageError:
+        raise DataError(
+            f"{path}: is no picture in one of the formats {', '.join(FORMATS)}; convert it or "
+            "leave it out."
+        ) from None
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataError(f"{path}: cannot be read ({reason}); mend it or leave it out.") from error
+    # Damaged files make Pillow's readers raise these too.
+    except (ValueError, SyntaxError, EOFError, IndexError, TypeError, OverflowError) as error:
+        raise DataError(f"{path}: is damaged ({error}); mend it or leave it out.") from error
+    return np.asarray(square).transpose(2, 0, 1).ravel()
+
+
+def try_to_read(path: Path, dim: int) -> np.ndarray | DataError:
+    """What `read_picture` returns, or what it raises."""
+    try:
+        return read_picture(path, dim)
+    except DataError as error:
+        return error
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """A picture of any mode as RGB with 8 bits a value."""
+    if image.mode.startswith("I"):  # 16 bits of gray, which convert() would cut off at 255
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.has_transparency_data:
+        opaque = Image.new("RGBA", image.size, WHITE)
+        return Image.alpha_composite(opaque, image.convert("RGBA")).convert("RGB")
+    return image.convert("RGB")
+
+
+def central_square(image: Image.Image, dim: int) -> Image.Image:
+    """The central square of a picture, resized to dim x dim."""
+    width, height = image.size
+    side = min(width, height)
+    if width == height == dim:
+        return image
+    left, top = (width - side) / 2, (height - side) / 2
+    box = (left, top, left + side, top + side)
+    return image.resize((dim, dim), Image.Resampling.BICUBIC, box, reducing_gap=3.0)
+
+
+def looks_like_a_picture(head: bytes) -> bool:
+    """Whether a file that begins so may be of one of FORMATS; it may be damaged further on."""
+    Image.preinit()
+    Image.init()
+    return any(Image.OPEN[name][1](head) is True for name in FORMATS if name in Image.OPEN)
+
+
+class PictureFiles:
+    """Picture files in the place of a Split's records: read in parallel, when they are asked for.
+
+    The first that fit into KEPT_BYTES are kept in memory, the others read each time.
+
+    Args:
+      paths: the files.
+      dim: side of a record's picture in pixels.
+
+    Attributes:
+      shape: (files, 3 * dim * dim), as an array's.
+    """
+
+    def __init__(self, paths: Sequence[Path], dim: int):
+        self.shape = (len(paths), 3 * dim * dim)
+        self._paths = paths
+        self._dim = dim
+        most_kept = KEPT_BYTES // self.shape[1]
+        self._kept = np.empty([min(len(paths), most_kept), self.shape[1]], np.uint8)
+        self._is_kept = np.zeros(len(self._kept), bool)
+        self._threads = ThreadPoolExecutor(os.cpu_count())
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, indices: slice | Sequence[int]) -> np.ndarray:
+        """The records at some indices: uint8 [N, 3 * dim * dim].
+
+        Raises:
+          DataError: files are damaged; names all such files.
+        """
+        indices = np.arange(len(self))[indices]
+        records = list(self._threads.map(self._read, indices))
+        if any(isinstance(record, DataError) for record in records):
+            raise self._all_damage()
+        return np.stack(records) if records else np.empty([0, self.shape[1]], np.uint8)
+
+    def take(self, indices: Sequence[int], axis: int = 0) -> PictureFiles:
+        """Some of the files, as a numpy array's `take` gives some of its rows."""
+        return PictureFiles([self._paths[index] for index in indices], self._dim)
+
+    def _read(self, index: int) -> np.ndarray | DataError:
+        is_kept = index < len(self._kept)
+        if is_kept and self._is_kept[index]:
+            return self._kept[index]
+        record = try_to_read(self._paths[index], self._dim)
+        if is_kept and not isinstance(record, DataError):
+            self._kept[index] = record
+            self._is_kept[index] = True
+        return record
+
+    def _all_damage(self) -> DataError:
+        """Looks through all files, so that the user need not mend them one by one."""
+        damaged = [
+            record
+            for record in self._threads.map(self._read, range(len(self)))
+            if isinstance(record, DataError)
+        ]
+        if len(damaged) == 1:
+            return damaged[0]
+        listed = "\n".join(f"  {error}" for error in damaged)
+        return DataError(f"{len(damaged):,} picture files cannot be used:\n{listed}")
