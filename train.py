@@ -17,6 +17,7 @@ from training import recipe
 from training.cli import Parser, positive, run_command, seed
 from training.console import TrainingBar, load_tensorflow_quietly, print_report
 from training.run_dir import (
+    PRETRAINED,
     RunError,
     check_name,
     check_same_run,
@@ -36,7 +37,13 @@ def parse_flags(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     add_run_flags(parser.add_argument)
     add_training_flags(parser.add_argument)
+    add_evaluation_flags(parser.add_argument)
     flags = parser.parse_args(arguments)
+    for name in ("checkpoint", "split", "watch"):
+        if getattr(flags, name) and not flags.eval_only:
+            parser.error(f"--{name} goes with --eval_only")
+    if flags.watch and flags.checkpoint:
+        parser.error("--watch follows a run; leave out --checkpoint")
     if flags.num_towers and flags.batch_size % flags.num_towers:
         parser.error(
             f"--num_towers {flags.num_towers} does not divide --batch_size {flags.batch_size}"
@@ -48,12 +55,41 @@ def add_run_flags(add: Callable) -> None:
     """Flags that say on what, where and whether to train."""
     add(
         "--dataset",
-        choices=data.names(),
-        help=f"pictures to train on (default: {DEFAULT_DATASET}, which need no download)",
+        help=f"pictures to train on: {', '.join(data.names())}, or a folder of your own with a "
+        f"folder for each class (default: {DEFAULT_DATASET}, which need no download)",
+    )
+    add(
+        "--original_dim",
+        type=positive(int, 1_024),
+        help="side in pixels to which your own pictures are resized (default: 32; the net sees "
+        "three quarters of it)",
     )
     add("--data_dir", type=Path, help="folder of the pictures' files (default: data/downloads)")
     add("--run_dir", type=Path, help="folder of the run (default: runs/<dataset>)")
-    add("--eval_only", action="store_true", help="evaluate the newest checkpoint, train nothing")
+    add(
+        "--init_from",
+        type=Path,
+        nargs="?",
+        const=PRETRAINED,
+        help="begin with the weights of another run, a folder or a checkpoint in one (default: "
+        "with random ones; after the bare flag with the net that comes with the project)",
+    )
+
+
+def add_evaluation_flags(add: Callable) -> None:
+    """Flags that go with --eval_only."""
+    add("--eval_only", action="store_true", help="train nothing, report on the newest checkpoint")
+    add("--checkpoint", type=Path, help="report on this one (default: the newest in --run_dir)")
+    add(
+        "--split",
+        choices=("train", "validation", "test"),
+        help="the pictures to report on (default: test)",
+    )
+    add(
+        "--watch",
+        action="store_true",
+        help="report on each new checkpoint until the training in --run_dir ends",
+    )
 
 
 def add_training_flags(add: Callable) -> None:
@@ -135,29 +171,31 @@ def train(flags: argparse.Namespace) -> int:
     Raises:
       DataError, RunError: with a sentence for the user.
     """
-    name = flags.dataset or DEFAULT_DATASET
-    run_dir = flags.run_dir or Path("runs", name)
-    dataset = data.load(name, flags.data_dir)
+    name = data.full_name(flags.dataset or DEFAULT_DATASET)
+    run_dir = run_dir_of(flags)
+    dataset = data.load(name, flags.data_dir, original_dim=flags.original_dim)
     evaluated, split_name = dataset.test, "test"
     if flags.held_out:
         dataset, evaluated = data.hold_out(dataset, flags.held_out)
         split_name = "validation"
     schedule = make_schedule(flags, name, len(dataset.train.labels))
     load_tensorflow_quietly()  # takes seconds: only once the flags and the data are right
-    from training.net import build_model, describe
+    from training.net import build_model, describe, load_run
     from training.run import run
 
     model = build_model(dataset)
+    init_from = flags.init_from and load_run(flags.init_from).checkpoint
     settings = {
         **describe(name, dataset, model),
         **schedule.settings(),
         "held_out": flags.held_out,
+        "init_from": flags.init_from and str(flags.init_from.resolve()),
         "data_dir": flags.data_dir and str(flags.data_dir),
         "run_dir": str(run_dir),
     }
     with TrainingBar(schedule.total_steps, schedule.num_epochs, split_name) as bar:
         result = run(
-            model, dataset, evaluated, split_name, schedule, run_dir, settings, watcher=bar
+            model, dataset, evaluated, split_name, schedule, run_dir, settings, bar, init_from
         )
     if result.results is None:
         print(
@@ -170,7 +208,7 @@ def train(flags: argparse.Namespace) -> int:
 
 
 def evaluate(flags: argparse.Namespace) -> int:
-    """Evaluates the newest checkpoint of a run on its test split; writes nothing.
+    """Reports on a checkpoint, or with --watch on each new one while a training goes on.
 
     Returns:
       Exit code.
@@ -178,23 +216,35 @@ def evaluate(flags: argparse.Namespace) -> int:
     Raises:
       DataError, RunError: with a sentence for the user.
     """
-    run_dir = flags.run_dir or Path("runs", flags.dataset or DEFAULT_DATASET)
+    run_dir = run_to_evaluate(flags)
+    load_tensorflow_quietly()
+    from training.report import report
+
+    report(run_dir, flags.checkpoint, flags.split or "test", flags.data_dir, flags.watch)
+    return 0
+
+
+def run_dir_of(flags: argparse.Namespace) -> Path:
+    """The folder of the run, called after the data set if nothing else is said."""
+    return flags.run_dir or Path("runs", Path(flags.dataset or DEFAULT_DATASET).resolve().name)
+
+
+def run_to_evaluate(flags: argparse.Namespace) -> Path:
+    """The folder of the run that --eval_only is about.
+
+    Raises:
+      RunError: it holds no run, or one of another data set.
+    """
+    run_dir = flags.checkpoint.parent if flags.checkpoint else run_dir_of(flags)
     check_name(run_dir)
     settings = read_settings(run_dir)
+    if settings is None and not (flags.checkpoint or flags.run_dir):
+        run_dir, settings = PRETRAINED, read_settings(PRETRAINED)
     if settings is None:
         raise RunError(f"{run_dir}: holds no run to evaluate; give the --run_dir of one.")
-    name = flags.dataset or settings.get("dataset")
-    check_same_run(run_dir, settings, {"dataset": name})
-    dataset = data.load(name, flags.data_dir)
-    load_tensorflow_quietly()
-    from training.evaluation import Evaluator
-    from training.net import load_run
-
-    run = load_run(run_dir)
-    check_same_run(run_dir, settings, {"class_names": list(dataset.class_names)})
-    with Evaluator(run.model, dataset.test, dataset.class_names) as evaluator:
-        print_report(evaluator.summarize(evaluator.evaluate(run.checkpoint)), run_dir)
-    return 0
+    if flags.dataset:
+        check_same_run(run_dir, settings, {"dataset": data.full_name(flags.dataset)})
+    return run_dir
 
 
 def make_schedule(flags: argparse.Namespace, dataset_name: str, pictures: int) -> recipe.Schedule:

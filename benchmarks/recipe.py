@@ -46,6 +46,9 @@ class Silent:
     def evaluated(self, evaluation):
         """Nothing."""
 
+    def initialized(self, checkpoint, left_out):
+        """Nothing."""
+
 
 def main() -> None:
     """Prints a Markdown table."""

@@ -7,10 +7,19 @@ import re
 import subprocess
 import sys
 import termios
+import time
 
 import pytest
+from PIL import Image
 
-from tests.conftest import PROJECT, TRAINED_FLAGS, read_events, run_train, steps
+from tests.conftest import (
+    PROJECT,
+    TRAINED_FLAGS,
+    read_events,
+    run_train,
+    steps,
+    train_command,
+)
 
 
 def error_of(process) -> str:
@@ -86,9 +95,20 @@ class TestTheSameCommandAgain:
 
 
 class TestEvalOnly:
-    def test_reports_the_newest_checkpoint_and_writes_nothing(self, trained):
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def process(trained):
         before = {path: path.stat().st_mtime_ns for path in trained.run_dir.rglob("*")}
         process = run_train("--eval_only", cwd=trained.run_dir.parents[1])
+        drawing = trained.run_dir / "confusion_matrix_test.png"
+        assert Image.open(drawing).width > 100
+        drawing.unlink()
+        after = {path: path.stat().st_mtime_ns for path in trained.run_dir.rglob("*")}
+        after[trained.run_dir] = before.get(trained.run_dir)
+        assert {path: time for path, time in after.items() if time is not None} == before
+        return process
+
+    def test_reports_the_newest_checkpoint_and_writes_only_a_drawing(self, trained, process):
         assert process.returncode == 0
         assert process.stderr == ""
         for line in ("test accuracy", "test loss", "checkpoint"):
@@ -97,10 +117,58 @@ class TestEvalOnly:
                 for text in (process.stdout, trained.stdout)
             )
             assert ours == theirs
-        assert {path: path.stat().st_mtime_ns for path in trained.run_dir.rglob("*")} == before
+
+    def test_reports_on_each_class(self, trained, process):
+        results = json.loads((trained.run_dir / "results.json").read_text())
+        rows = re.findall(r"^(\d) +(\d+) +([\d.]+)% +([\d.]+)%$", process.stdout, re.MULTILINE)
+        assert [row[0] for row in rows] == list("0123456789")
+        assert sum(int(row[1]) for row in rows) == 297
+        for name, _, precision, recall in rows:
+            assert float(precision) == round(100 * results["class_precisions"][name], 1)
+            assert float(recall) == round(100 * results["class_accuracies"][name], 1)
+        matrix = re.findall(r"^\d((?: +\d+){10})$", process.stdout, re.MULTILINE)
+        assert [list(map(int, row.split())) for row in matrix] == results["confusion_matrix"]
+        assert re.search(
+            rf"^expected calibration error {results['calibration_error']:.2%} ",
+            process.stdout,
+            re.MULTILINE,
+        )
+
+    def test_reports_on_another_checkpoint_and_split(self, trained):
+        process = run_train(
+            *("--eval_only", "--split", "train"),
+            *("--checkpoint", trained.run_dir / "model.ckpt-150.index"),
+            cwd=PROJECT,
+        )
+        assert process.returncode == 0, process.stderr
+        assert re.search(r"^train accuracy .* 1,500 pictures\)$", process.stdout, re.MULTILINE)
+        assert process.stdout.startswith("step 150: train accuracy ")
+        assert (trained.run_dir / "confusion_matrix_train.png").exists()
+
+    def test_of_what_was_never_held_out_says_so(self, trained):
+        process = run_train(
+            *("--eval_only", "--split", "validation", "--run_dir", trained.run_dir), cwd=PROJECT
+        )
+        assert "--split validation: the run has held nothing out" in error_of(process)
+
+    def test_follows_a_training_to_its_end(self, tmp_path):
+        training = subprocess.Popen(
+            train_command("--num_epochs", 3, "--eval_every", 9, "--batch_size", 64),
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+        )
+        while not (tmp_path / "runs" / "digits" / "settings.json").exists():
+            assert training.poll() is None
+            time.sleep(0.1)
+        process = run_train("--eval_only", "--watch", cwd=tmp_path)
+        assert training.wait() == 0
+        assert process.returncode == 0, process.stderr
+        followed = re.findall(r"^step (\d+): test accuracy", process.stdout, re.MULTILINE)
+        assert followed[-1] == "71"
+        assert len(followed) == len(set(followed)) >= 2
 
     def test_without_a_run_says_so(self, tmp_path):
-        process = run_train("--eval_only", cwd=tmp_path)
+        process = run_train("--eval_only", "--run_dir", "runs/digits", cwd=tmp_path)
         assert "runs/digits: holds no run to evaluate" in error_of(process)
 
 
@@ -132,7 +200,7 @@ class TestTheChaptersRecipeOnHeldOutPictures:
         assert re.search(r"^test accuracy .* 297 pictures\)$", process.stdout, re.MULTILINE)
 
 
-SWITCHES = {"--help", "--eval_only", "--summarize_layers", "--profile"}
+SWITCHES = {"--help", "--eval_only", "--watch", "--summarize_layers", "--profile"}
 
 
 class TestHelp:
@@ -162,7 +230,11 @@ class TestHelp:
         (["--learning_rate", "nan"], "argument --learning_rate: 'nan' is no number above 0"),
         (["--num_epochs", "-1"], "argument --num_epochs: '-1' is no number above 0"),
         (["--seed", "-1"], "argument --seed: '-1' is no whole number from 0"),
-        (["--dataset", "mnist"], "invalid choice: 'mnist'"),
+        (["--dataset", "mnist"], "mnist: is neither a data set of this project nor a folder"),
+        (["--original_dim", "64"], "--original_dim 64: the pictures of digits have 32 x 32"),
+        (["--split", "train"], "--split goes with --eval_only"),
+        (["--eval_only", "--watch", "--checkpoint", "a"], "leave out --checkpoint"),
+        (["--init_from", "nowhere"], "nowhere: is neither the folder of a run nor a checkpoint"),
         (["--num_towers", "3"], "--num_towers 3 does not divide --batch_size 128"),
         (["--recipe", "mine"], "invalid choice: 'mine'"),
         (["--held_out", "0"], "argument --held_out: '0' is no whole number above 0"),

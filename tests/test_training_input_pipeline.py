@@ -96,7 +96,7 @@ class TestDataset:
     def batches(self, tiny_dataset, first_step, count, seed=0):
         model = SqueezeNetModel(tiny_dataset.original_dim, tiny_dataset.resize_dim, 3)
         with tf.Graph().as_default(), tf.Session() as session:
-            dataset = training_dataset(tiny_dataset.train, model, 4, True, seed, first_step)
+            dataset = training_dataset(tiny_dataset.train, model, 4, True, seed, first_step, [])
             batch = tf.data.make_one_shot_iterator(dataset).get_next()
             return [session.run(batch) for _ in range(count)]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import data
 from training.cli import Parser, run_command
-from training.console import load_tensorflow_quietly
+from training.console import aligned, load_tensorflow_quietly
 from training.run_dir import RunError
 
 if TYPE_CHECKING:  # it would take seconds to import
@@ -135,6 +135,7 @@ def measure(run: Run) -> dict:
     import tensorflow.compat.v1 as tf
 
     from training.evaluation import Evaluator
+    from training.net import load_dataset
     from training.scopes import modules
 
     reader = tf.train.load_checkpoint(run.checkpoint)
@@ -145,11 +146,8 @@ def measure(run: Run) -> dict:
         raise RunError(f"{run.checkpoint}: lacks {missing[0]}; it is of another net.")
     weights = {name: reader.get_tensor(name) for name in names}
     try:
-        data_dir = run.settings.get("data_dir")
-        dataset = data.load(
-            run.settings["dataset"], data_dir and Path(data_dir), may_download=False
-        )
-    except (data.DataError, LookupError):
+        dataset = load_dataset(run.settings, may_download=False)
+    except (data.DataError, RunError):
         return {"weights": weights, "dead_relus": {}}
     with Evaluator(run.model, dataset.test, dataset.class_names) as evaluator:
         evaluator.restore(run.checkpoint)
@@ -206,18 +204,6 @@ def shown_comparison(comparison: dict) -> str:
         )
     heading = f"A  {comparison['a']}\nB  {comparison['b']}\n"
     return "\n".join([heading, aligned(lines, left=(0,)), "", aligned(variables, left=(0,))])
-
-
-def aligned(lines: list[tuple[str, ...]], left: tuple[int, ...]) -> str:
-    """Columns of text: those named flush left, the others flush right."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(
-            f"{cell:<{width}}" if index in left else f"{cell:>{width}}"
-            for index, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
 
 
 if __name__ == "__main__":

@@ -134,20 +134,30 @@ class TrainingBar:
         self._bar.postfix = numbers
         self._bar.update(step - self._bar.n)
 
+    def initialized(self, checkpoint: str, left_out: list[str]) -> None:
+        """Prints what the weights begin as."""
+        print(f"weights from {checkpoint}; left out: {', '.join(left_out) or 'none'}", flush=True)
+
     def evaluated(self, evaluation) -> None:
         """Prints an evaluation's line above the bar."""
-        tqdm.write(
-            f"step {evaluation.step:,}: {self._split_name} accuracy {evaluation.accuracy:.2%}, "
-            f"loss {evaluation.loss:.4f}",
-            file=sys.stdout,
-        )
+        print_evaluation(evaluation, self._split_name)
+
+
+def print_evaluation(evaluation, split_name: str) -> None:
+    """Prints what a checkpoint came to as a line; above the bar, where there is one."""
+    tqdm.write(
+        f"step {evaluation.step:,}: {split_name} accuracy {evaluation.accuracy:.2%}, "
+        f"loss {evaluation.loss:.4f}",
+        file=sys.stdout,
+    )
+    sys.stdout.flush()
 
 
 def print_report(results: dict, run_dir: Path) -> None:
     """Prints what a run came to; results is what results.json holds."""
     low, high = results["accuracy_interval_95"]
     split = results["split"]
-    classes = [f"{name} {share:.1%}" for name, share in results["class_accuracies"].items()]
+    classes = [f"{name} {percent(share)}" for name, share in results["class_accuracies"].items()]
     rows = [
         (
             f"{split} accuracy",
@@ -167,6 +177,41 @@ def print_report(results: dict, run_dir: Path) -> None:
     width = max(len(name) for name, _ in rows)
     for name, text in rows:
         print(f"{name:<{width}}  {text}")
+
+
+def print_classes(results: dict) -> None:
+    """Prints what the classes came to, and which were taken for which."""
+    names = list(results["class_pictures"])
+    rows = [("class", "pictures", "precision", "recall")]
+    for name in names:
+        shares = results["class_precisions"][name], results["class_accuracies"][name]
+        rows.append((name, f"{results['class_pictures'][name]:,}", *map(percent, shares)))
+    counts = results["confusion_matrix"]
+    matrix = [("", *names)]
+    matrix += [(name, *map(str, row)) for name, row in zip(names, counts, strict=True)]
+    print(f"\n{aligned(rows, left=(0,))}")
+    print(f"\nof each class (rows), taken for (columns)\n{aligned(matrix, left=(0,))}")
+    print(
+        f"\nexpected calibration error {results['calibration_error']:.2%} "
+        "(how far off the probabilities are)"
+    )
+
+
+def percent(share: float | None) -> str:
+    """A share of 0..1 for people; a dash for None."""
+    return "-" if share is None else f"{share:.1%}"
+
+
+def aligned(lines: list[tuple[str, ...]], left: tuple[int, ...]) -> str:
+    """Columns of text: those named flush left, the others flush right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(
+            f"{cell:<{width}}" if index in left else f"{cell:>{width}}"
+            for index, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
 
 
 def tensorboard_command(run_dir: Path) -> str:

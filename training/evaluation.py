@@ -16,6 +16,8 @@ from training.input_pipeline import preprocessed
 
 BATCH_SIZE = 250  # large enough to keep a core busy, small enough for several in its cache
 
+CALIBRATION_BINS = 15  # as in the paper that calibration_error names
+
 
 class Evaluation(NamedTuple):
     """What a checkpoint makes of a split of N pictures.
@@ -35,6 +37,26 @@ class Evaluation(NamedTuple):
     predictions: np.ndarray
     accuracy: float
     loss: float
+
+
+def calibration_error(probs: np.ndarray, labels: np.ndarray) -> float:
+    """How far the net's confidence is from its accuracy: the expected calibration error.
+
+    C. Guo et al., "On Calibration of Modern Neural Networks" (arXiv 1706.04599): predictions are
+    put into CALIBRATION_BINS bins by their probability; the error is the mean over all predictions
+    of the distance between the mean probability of their bin and the share of it that is right.
+
+    Args:
+      probs: float32 [N, classes].
+      labels: int [N].
+
+    Returns:
+      0..1.
+    """
+    confidence = probs.max(axis=1)
+    surplus = confidence - (probs.argmax(axis=1) == labels)
+    bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    return float(np.abs(np.bincount(bins, surplus)).sum() / len(labels))
 
 
 class Evaluator:
@@ -134,21 +156,22 @@ class Evaluator:
         return dict(zip(names, values, strict=True))
 
     def summarize(self, evaluation: Evaluation) -> dict:
-        """The evaluation as results.json has it; accuracies and their interval are shares, 0..1."""
+        """The evaluation as results.json has it; all shares are 0..1.
+
+        class_accuracies are the classes' recalls; the confusion matrix has a row for each class,
+        with how many of its pictures were taken for which.
+        """
         # Imported here because they take a second, and only the end of a run needs them.
         import tf_slim
         from scipy.stats import binomtest
-        from sklearn.metrics import recall_score
+        from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
         labels, size = self.split.labels, len(self.split.labels)
+        classes = range(len(self.class_names))
         right = int(np.sum(evaluation.predictions == labels))
         interval = binomtest(right, size).proportion_ci(0.95, method="wilson")
-        class_accuracies = recall_score(
-            labels,
-            evaluation.predictions,
-            labels=range(len(self.class_names)),
-            average=None,
-            zero_division=np.nan,
+        precisions, recalls, _, counts = precision_recall_fscore_support(
+            labels, evaluation.predictions, labels=classes, zero_division=np.nan
         )
         parameters, _ = tf_slim.model_analyzer.analyze_vars(self.variables)
         return {
@@ -157,11 +180,22 @@ class Evaluator:
             "accuracy": evaluation.accuracy,
             "accuracy_interval_95": [interval.low, interval.high],
             "loss": evaluation.loss,
-            "class_accuracies": dict(zip(self.class_names, class_accuracies.tolist(), strict=True)),
+            "calibration_error": calibration_error(evaluation.probs, labels),
+            "class_pictures": self._by_class(counts),
+            "class_accuracies": self._by_class(recalls),
+            "class_precisions": self._by_class(precisions),
+            "confusion_matrix": confusion_matrix(
+                labels, evaluation.predictions, labels=classes
+            ).tolist(),
             "steps": evaluation.step,
             "parameters": parameters,
             "checkpoint": evaluation.checkpoint,
         }
+
+    def _by_class(self, values: np.ndarray) -> dict:
+        """Class name -> value; None for what cannot be said, which JSON has no NaN for."""
+        values = [None if np.isnan(value) else value for value in values.tolist()]
+        return dict(zip(self.class_names, values, strict=True))
 
     def _run_batch(self, start: int) -> tuple[np.ndarray, np.ndarray, float]:
         """Probabilities, predictions and summed loss of the batch that begins at picture start."""

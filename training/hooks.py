@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import tensorflow.compat.v1 as tf
 from tensorflow.python.client.timeline import Timeline
 
+from data import DataError
 from training.interruption import Interruption
 from training.recipe import Schedule
 from training.run_dir import write_text
@@ -17,16 +19,33 @@ PROFILED_STEP = 10  # of the session; the first ones are not like the rest
 
 
 class InputHook(tf.train.SessionRunHook):
-    """Starts the input pipeline at the step that the session starts from."""
+    """Starts the input pipeline at the step that the session starts from.
 
-    def __init__(self, iterator: tf.data.Iterator, first_step: tf.Tensor):
+    Args:
+      iterator: over the pipeline's batches.
+      first_step: placeholder of the step it starts at.
+      errors: what its threads have raised.
+    """
+
+    def __init__(self, iterator: tf.data.Iterator, first_step: tf.Tensor, errors: list[DataError]):
         self._iterator = iterator
+        self._errors = errors
         self._first_step = first_step
         self._global_step = tf.train.get_global_step()
 
     def after_create_session(self, session, coord):
         step = session.run(self._global_step)
         session.run(self._iterator.initializer, {self._first_step: step})
+
+    @contextlib.contextmanager
+    def data_errors(self) -> Iterator[None]:
+        """Raises what went wrong in the pipeline, in place of TensorFlow's account of it."""
+        try:
+            yield
+        except tf.errors.OpError:
+            if self._errors:
+                raise self._errors[0] from None
+            raise
 
 
 class StepHook(tf.train.SessionRunHook):

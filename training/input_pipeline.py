@@ -13,7 +13,7 @@ import functools
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from data import Split
+from data import DataError, Split
 from squeezenet_model import SqueezeNetModel
 
 ORDER, CROPS = range(2)  # what a random stream is for; keeps the streams of one seed apart
@@ -118,23 +118,28 @@ def training_dataset(
     mirrored: bool,
     seed: int,
     first_step: tf.Tensor,
+    errors: list[DataError],
 ) -> tf.data.Dataset:
     """The training batches from a step on, without end.
 
     Args:
       split, model, batch_size, mirrored, seed: as for `batch_at`.
       first_step: int64 scalar, the step of the first batch.
+      errors: gets what is wrong with the pictures, as TensorFlow passes only its text on.
 
     Returns:
       A dataset of (crops, labels) as `batch_at` gives them.
     """
 
+    def batch(step):
+        try:
+            return batch_at(split, model, batch_size, mirrored, seed, int(step))
+        except DataError as error:
+            errors.append(error)
+            raise
+
     def batch_tensors(step):
-        crops, labels = tf.numpy_function(
-            lambda step: batch_at(split, model, batch_size, mirrored, seed, int(step)),
-            [step],
-            [tf.float32, tf.int32],
-        )
+        crops, labels = tf.numpy_function(batch, [step], [tf.float32, tf.int32])
         crops.set_shape([batch_size, 3 * model.resize_dim**2])
         labels.set_shape([batch_size])
         return crops, labels

@@ -19,6 +19,7 @@ from squeezenet_model import SqueezeNetModel
 from training.checkpoints import (
     CheckpointWriter,
     checkpoint_step,
+    initialize_from,
     keep_best,
     newest_checkpoint,
 )
@@ -42,6 +43,9 @@ class Watcher(Protocol):
 
     def evaluated(self, evaluation: Evaluation) -> None:
         """After each evaluation."""
+
+    def initialized(self, checkpoint: str, left_out: list[str]) -> None:
+        """When the weights begin as in a checkpoint, but for the variables left out."""
 
 
 class TrainingResult(NamedTuple):
@@ -124,6 +128,10 @@ class Recorder:
         self._watcher = watcher
         self._health = Health(run_dir, evaluator.model.output_size)
 
+    def initialized(self, checkpoint: str, left_out: list[str]) -> None:
+        """Shows what a new run begins with, if not at random."""
+        self._watcher.initialized(checkpoint, left_out)
+
     def begin(self, session: tf.Session) -> None:
         """Adds the weights that a new run begins with."""
         variables = tf.trainable_variables()
@@ -179,14 +187,17 @@ def train(
     evaluator: Evaluator,
     watcher: Watcher,
     interruption: Interruption,
+    init_from: str | None = None,
 ) -> TrainingResult:
     """Trains from the run's newest checkpoint, or from the start, to the last step.
 
     Writes checkpoints into run_dir (and trace.json, if a step is to be traced), and TensorBoard
-    events into run_dir/train and run_dir/eval.
+    events into run_dir/train and run_dir/eval. A new run's weights are random, or those of the
+    checkpoint init_from, where they fit.
 
     Raises:
       RunError: the folder cannot be written any more, or the training has died.
+      DataError: pictures turn out to be damaged.
     """
     checkpoint = newest_checkpoint(run_dir)
     step = checkpoint_step(checkpoint) if checkpoint else 0
@@ -201,7 +212,7 @@ def train(
             recorder.evaluate(checkpoint)
         if step < schedule.total_steps:
             step = run_session(
-                model, dataset, schedule, run_dir, checkpoint, recorder, interruption
+                model, dataset, schedule, run_dir, checkpoint, recorder, interruption, init_from
             )
     complete = step >= schedule.total_steps
     return TrainingResult(
@@ -217,6 +228,7 @@ def run_session(
     checkpoint: str | None,
     recorder: Recorder,
     interruption: Interruption,
+    init_from: str | None,
 ) -> int:
     """Builds the training graph and runs it from a checkpoint to its end or the interruption.
 
@@ -224,6 +236,8 @@ def run_session(
       The last step, whose checkpoint is written.
     """
     training_step, input_hook = build_graph(model, dataset, schedule)
+    if checkpoint is None and init_from is not None:
+        recorder.initialized(init_from, initialize_from(init_from))
     checkpoints = CheckpointWriter(run_dir)
     first_step = checkpoint_step(checkpoint) if checkpoint else 0
     save = functools.partial(recorder.save, checkpoints)
@@ -248,7 +262,8 @@ def run_session(
         config=session_config(schedule.num_towers),
     ) as session:
         while not session.should_stop():
-            step = session.run(training_step.step)
+            with input_hook.data_errors():
+                step = session.run(training_step.step)
     return int(step)
 
 
@@ -267,6 +282,7 @@ def build_graph(
     tf.train.get_or_create_global_step()
     with tf.name_scope("input"):
         first_step = tf.placeholder(tf.int64, [], name="first_step")
+        errors = []
         batches = training_dataset(
             dataset.train,
             model,
@@ -274,11 +290,12 @@ def build_graph(
             dataset.mirrored,
             schedule.seed,
             first_step,
+            errors,
         )
         iterator = tf.data.make_initializable_iterator(batches)
         crops, labels = iterator.get_next()
     training_step = build_training_step(model, crops, labels, schedule)
-    return training_step, InputHook(iterator, first_step)
+    return training_step, InputHook(iterator, first_step, errors)
 
 
 def session_config(num_towers: int) -> tf.ConfigProto:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from data import Dataset
+import data
+from data import Dataset, Split
 from squeezenet_model import SqueezeNetModel
 from training.checkpoints import find_damage, newest_checkpoint
 from training.run_dir import RunError, check_name, read_settings
@@ -61,6 +62,28 @@ class Run(NamedTuple):
     checkpoint: str
 
 
+def load_net(run_dir: Path, path: Path | None = None) -> tuple[dict, SqueezeNetModel]:
+    """The settings of the run in a folder, and the net that they describe.
+
+    Args:
+      run_dir: the folder.
+      path: what the user has called it.
+
+    Raises:
+      RunError: there is no run.
+    """
+    check_name(run_dir)
+    settings = read_settings(run_dir)
+    if settings is None:
+        raise RunError(
+            f"{path or run_dir}: is neither the folder of a run nor a checkpoint in one."
+        )
+    try:
+        return settings, restore_model(settings)
+    except (LookupError, TypeError, ValueError):
+        raise RunError(f"{run_dir}/settings.json: does not describe a net; train anew.") from None
+
+
 def load_run(path: Path) -> Run:
     """Finds what a user means by a run: its folder (the newest checkpoint), or one checkpoint.
 
@@ -74,14 +97,7 @@ def load_run(path: Path) -> Run:
     run_dir = path
     if not path.is_dir():
         run_dir, checkpoint = path.parent, str(path).removesuffix(".index")
-    check_name(run_dir)
-    settings = read_settings(run_dir)
-    if settings is None:
-        raise RunError(f"{path}: is neither the folder of a run nor a checkpoint in one.")
-    try:
-        model = restore_model(settings)
-    except (LookupError, TypeError, ValueError):
-        raise RunError(f"{run_dir}/settings.json: does not describe a net; train anew.") from None
+    settings, model = load_net(run_dir, path)
     if checkpoint is None:
         checkpoint = newest_checkpoint(run_dir)
         if checkpoint is None:
@@ -89,3 +105,45 @@ def load_run(path: Path) -> Run:
     elif damage := find_damage(checkpoint):
         raise RunError(f"{checkpoint}: is no whole checkpoint ({damage}); give another one.")
     return Run(settings, model, checkpoint)
+
+
+def load_dataset(
+    settings: dict, data_dir: Path | None = None, may_download: bool = True
+) -> Dataset:
+    """The data set that a run was trained on.
+
+    Args:
+      settings: what the run's settings.json holds.
+      data_dir: folder of the pictures' files, if they are not where they were.
+      may_download: whether files that are not there may be downloaded.
+
+    Raises:
+      DataError: the pictures cannot be had.
+      RunError: they have other classes now.
+    """
+    saved_dir = settings.get("data_dir")
+    if data_dir is None and saved_dir and Path(saved_dir).is_dir():
+        data_dir = Path(saved_dir)
+    name = str(settings.get("dataset"))
+    dataset = data.load(name, data_dir, may_download, settings["original_dim"])
+    if list(dataset.class_names) != settings["class_names"]:
+        raise RunError(
+            f"{settings['dataset']}: has the classes {', '.join(dataset.class_names)} now, but the "
+            f"run was trained on {', '.join(settings['class_names'])}."
+        )
+    return dataset
+
+
+def split_of(dataset: Dataset, settings: dict, name: str) -> Split:
+    """The train, validation or test part, as a run has divided its data set.
+
+    Raises:
+      RunError: the run has no validation part.
+    """
+    validation = None
+    if settings.get("held_out"):
+        dataset, validation = data.hold_out(dataset, settings["held_out"])
+    split = {"train": dataset.train, "validation": validation, "test": dataset.test}[name]
+    if split is None:
+        raise RunError("--split validation: the run has held nothing out; choose train or test.")
+    return split

@@ -39,6 +39,7 @@ def run(
     run_dir: Path,
     settings: dict,
     watcher: loop.Watcher,
+    init_from: str | None = None,
 ) -> RunResult:
     """Trains from the newest checkpoint to the last step; leaves results.json in the run's folder.
 
@@ -50,6 +51,7 @@ def run(
       run_dir: folder of the run.
       settings: what settings.json shall say of it.
       watcher: is told of each step and evaluation.
+      init_from: checkpoint whose weights a new run begins with, where they fit; None for random.
 
     Raises:
       RunError: with a sentence for the user.
@@ -60,7 +62,9 @@ def run(
         Evaluator(model, evaluated, dataset.class_names, split_name) as evaluator,
         Interruption() as interruption,
     ):
-        result = loop.train(model, dataset, schedule, run_dir, evaluator, watcher, interruption)
+        result = loop.train(
+            model, dataset, schedule, run_dir, evaluator, watcher, interruption, init_from
+        )
         if result.evaluation is None:
             return RunResult(result.step, None, interruption.received)
         results = evaluator.summarize(result.evaluation)

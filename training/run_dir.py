@@ -24,8 +24,13 @@ from filelock import FileLock, Timeout
 FIXED_SETTINGS = (
     *("dataset", "class_names", "original_dim", "resize_dim"),  # what its weights fit,
     *("fire_params_1", "fire_params_2"),
-    *("batch_size", "seed", "recipe", "held_out"),  # what its steps are a function of
+    # what its steps are a function of
+    *("batch_size", "seed", "recipe", "held_out", "init_from"),
 )
+
+
+# The run that comes with the project; pretrained/README.md says what it can do.
+PRETRAINED = Path(__file__).parents[1] / "pretrained"
 
 
 class RunError(Exception):
@@ -69,6 +74,22 @@ def open_run_dir(run_dir: Path, settings: dict) -> Iterator[None]:
         write_json(run_dir / "trainer.json", {"process": os.getpid(), "started": started})
         write_json(run_dir / "settings.json", settings)
         yield
+
+
+def output_dir(run_dir: Path) -> Path:
+    """Where to put what is made of a run: its folder, but not that of PRETRAINED."""
+    if run_dir.resolve() != PRETRAINED:
+        return run_dir
+    return Path("runs", PRETRAINED.name)
+
+
+def is_training(run_dir: Path) -> bool:
+    """Whether a process trains there now."""
+    try:
+        with FileLock(run_dir / "trainer.lock", timeout=0):
+            return False
+    except Timeout:
+        return True
 
 
 def check_name(run_dir: Path) -> None:
@@ -148,6 +169,11 @@ def write_json(path: Path, content: dict) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
+    """Writes a text file as `write_bytes` does."""
+    write_bytes(path, content.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
     """Writes a file in one step: a reader finds the old one or the new one, whole.
 
     Raises:
@@ -155,7 +181,7 @@ def write_text(path: Path, content: str) -> None:
     """
     new = path.with_name(f".{path.name}.new")
     try:
-        new.write_text(content, encoding="utf-8")
+        new.write_bytes(content)
         new.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):

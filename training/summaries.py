@@ -95,12 +95,17 @@ def merged(*tensorboards: Message) -> tf.Summary:
 def picture(tag: str, pixels: np.ndarray | Image.Image) -> tf.Summary:
     """A picture: uint8 [height, width, 3], or Pillow's."""
     image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
-    file = io.BytesIO()
-    image.save(file, "PNG")
     encoded = tf.Summary.Image(
-        height=image.height, width=image.width, encoded_image_string=file.getvalue()
+        height=image.height, width=image.width, encoded_image_string=png(image)
     )
     return tf.Summary(value=[tf.Summary.Value(tag=tag, image=encoded)])
+
+
+def png(image: Image.Image) -> bytes:
+    """A picture as the content of a PNG file."""
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
 
 
 def grid(pictures: np.ndarray, scale: int) -> np.ndarray:

@@ -1,0 +1,119 @@
+"""Training on a folder of one's own pictures, and from another run's weights."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from squeezenet_model import tf
+from tests.conftest import run_train
+from tools import predict
+
+FLAGS = ("--batch_size", 8, "--num_epochs", 6, "--eval_every", 10)
+
+
+def draw(path, rng, color):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = rng.integers(0, 80, [*rng.integers(40, 90, 2), 3])
+    Image.fromarray((noise + color).astype(np.uint8)).save(path)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Noisy squares: thirty reddish and thirty bluish ones, in three formats."""
+    folder = tmp_path_factory.mktemp("own")
+    rng = np.random.default_rng(0)
+    for index in range(30):
+        suffix = ("jpg", "png", "webp")[index % 3]
+        draw(folder / "squares" / "red" / f"{index}.{suffix}", rng, np.array([150, 20, 20]))
+        draw(folder / "squares" / "blue" / f"{index}.{suffix}", rng, np.array([20, 20, 150]))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def own(folder):
+    """A run on them; its folder is runs/squares."""
+    process = run_train("--dataset", "squares", *FLAGS, cwd=folder)
+    assert process.returncode == 0, process.stderr
+    assert process.stderr == ""
+    return folder / "runs" / "squares"
+
+
+def settings_of(run_dir):
+    return json.loads((run_dir / "settings.json").read_text())
+
+
+def test_learns_them(own):
+    assert json.loads((own / "results.json").read_text())["accuracy"] > 0.9
+
+
+def test_knows_its_classes_from_the_folders(own, folder):
+    settings = settings_of(own)
+    assert settings["class_names"] == ["blue", "red"]
+    assert settings["dataset"] == str(folder / "squares")
+    assert settings["original_dim"] == 32
+
+
+def test_goes_on_and_is_evaluated_by_the_same_flags(own, folder):
+    again = run_train("--dataset", "./squares", *FLAGS, cwd=folder)
+    assert again.returncode == 0
+    assert again.stdout.startswith("step 36: test accuracy")
+    evaluated = run_train("--eval_only", "--run_dir", own, cwd=folder.parent)
+    assert evaluated.returncode == 0, evaluated.stderr
+    assert re.search(r"^red +6 +", evaluated.stdout, re.MULTILINE)
+
+
+def test_is_told_to_tools_predict(own, folder, capfd):
+    for name in ("red", "blue"):
+        code = predict.main([str(folder / "squares" / name), "--run_dir", str(own), "--json"])
+        assert code == 0
+        labels = [json.loads(line)["label"] for line in capfd.readouterr().out.splitlines()]
+        assert np.mean(np.array(labels) == name) > 0.9
+
+
+def test_a_damaged_picture_ends_it_in_one_sentence(folder, tmp_path):
+    for name in ("red", "blue"):
+        for path in (folder / "squares" / name).iterdir():
+            target = tmp_path / "broken" / name / path.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            content = path.read_bytes()
+            cut = name == "red" and path.suffix == ".png"
+            target.write_bytes(content[:2_000] if cut else content)
+    process = run_train("--dataset", "broken", *FLAGS, cwd=tmp_path)
+    assert process.returncode == 2
+    assert "Traceback" not in process.stderr
+    assert re.search(r"\d picture files cannot be used:\n +\S*broken/red/\d+\.png", process.stderr)
+
+
+class TestInitFrom:
+    def test_takes_all_that_fits_and_lists_the_rest(self, folder, trained):
+        flags = ("--init_from", trained.run_dir.resolve(), "--num_epochs", 0.1)
+        process = run_train("--dataset", "squares", "--run_dir", "fine", *flags, cwd=folder)
+        assert process.returncode == 0, process.stderr
+        assert re.match(
+            r"weights from \S+model\.ckpt-375; left out: final_conv/kernel, final_conv/bias\n",
+            process.stdout,
+        )
+        assert settings_of(folder / "fine")["init_from"] == str(trained.run_dir.resolve())
+
+    def test_begins_with_those_weights(self, trained, tmp_path):
+        flags = ("--init_from", trained.run_dir.resolve(), "--num_epochs", 0.08)  # one step
+        process = run_train(*flags, "--learning_rate", 1e-9, cwd=tmp_path)
+        assert process.stdout.splitlines()[0].endswith("; left out: none")
+        ours, theirs = (
+            tf.train.load_checkpoint(str(checkpoint))
+            for checkpoint in (
+                tmp_path / "runs/digits/model.ckpt-1",
+                trained.run_dir / "model.ckpt-375",
+            )
+        )
+        for name in ("conv1/kernel", "fire4/expand3x3/bias", "final_conv/kernel"):
+            np.testing.assert_allclose(ours.get_tensor(name), theirs.get_tensor(name), atol=1e-6)
+
+    def test_cannot_be_changed_half_way(self, own, folder, trained):
+        flags = ("--init_from", trained.run_dir.resolve())
+        process = run_train("--dataset", "squares", *FLAGS, *flags, cwd=folder)
+        assert process.returncode == 2
+        assert "the run there has init_from None, not" in process.stderr
