@@ -1,0 +1,141 @@
+"""python -m tools.predict: what is on one's own pictures."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import data
+from tests.conftest import PROJECT
+from tools import predict
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Twenty of the digits' test pictures, in folders and formats of all kinds."""
+    folder = tmp_path_factory.mktemp("pictures")
+    test = data.load("digits").test
+    for index, record in enumerate(test.records[:20]):
+        name = f"{index:02}.{('png', 'bmp', 'webp')[index % 3]}"
+        path = folder / ("even" if index % 2 == 0 else "odd/deep") / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(record.reshape(3, 32, 32).transpose(1, 2, 0)).save(path, lossless=True)
+    return folder
+
+
+@pytest.fixture
+def run(trained, capfd):
+    """Runs the command on the shared run; returns exit code, stdout and stderr."""
+
+    def function(*arguments, run_dir=trained.run_dir):
+        arguments = [*map(str, arguments), "--run_dir", str(run_dir)]
+        code = predict.main(arguments)
+        return code, *capfd.readouterr()
+
+    return function
+
+
+def test_prints_a_line_for_each_file_of_a_folder(run, folder):
+    code, out, err = run(folder)
+    assert code == 0
+    assert err == ""
+    lines = out.splitlines()
+    assert len(lines) == 20
+    assert [line.split(": ")[0] for line in lines] == sorted(line.split(": ")[0] for line in lines)
+    share = r"\d \d+\.\d%"
+    assert all(re.fullmatch(rf"\S+/\d\d\.\w+: {share}, {share}, {share}", line) for line in lines)
+
+
+def test_agrees_with_the_evaluation_of_the_same_pictures(run, folder, trained):
+    from training.evaluation import Evaluator
+    from training.net import load_run
+
+    code, out, _ = run(folder, "--json")
+    assert code == 0
+    saved = load_run(trained.run_dir)
+    dataset = data.load("digits")
+    with Evaluator(saved.model, dataset.test, dataset.class_names) as evaluator:
+        expected = evaluator.evaluate(saved.checkpoint).probs
+    for line in out.splitlines():
+        answer = json.loads(line)
+        probs = expected[int(re.search(r"(\d\d)\.\w+$", answer["file"])[1])]
+        got = [answer["probabilities"][name] for name in dataset.class_names]
+        np.testing.assert_allclose(got, probs, atol=1e-5)
+        assert answer["label"] == dataset.class_names[probs.argmax()]
+        assert answer["probability"] == max(got)
+        assert list(answer["probabilities"].values()) == sorted(got, reverse=True)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7])
+def test_gives_the_same_in_batches_of_any_size(run, folder, monkeypatch, batch_size):
+    whole = run(folder)[1]
+    monkeypatch.setattr(predict, "BATCH_SIZE", batch_size)
+    assert run(folder)[1] == whole
+
+
+def test_takes_files_folders_and_globs_in_the_order_given(run, folder):
+    _, out, _ = run(folder / "even" / "04.bmp", folder / "odd", f"{folder}/even/*.png")
+    names = re.findall(r"(\d\d)\.\w+: ", out)
+    assert names == ["04", *(f"{i:02}" for i in range(1, 20, 2)), "00", "06", "12", "18"]
+
+
+def test_takes_a_file_whose_name_looks_like_a_glob(run, folder, tmp_path):
+    path = tmp_path / "[1]*.png"
+    path.write_bytes((folder / "even" / "00.png").read_bytes())
+    code, out, _ = run(path)
+    assert code == 0
+    assert out.startswith(f"{path}: ")
+
+
+def test_takes_a_checkpoint_too(run, folder, trained):
+    code, out, _ = run(folder / "even" / "00.png", run_dir=trained.run_dir / "model.ckpt-150.index")
+    assert code == 0
+    assert out.count("\n") == 1
+
+
+def test_skips_what_is_no_picture_and_names_it(run, folder, tmp_path):
+    (tmp_path / "a.jpg").write_text("not a picture")
+    (tmp_path / "b.png").write_bytes((folder / "even" / "00.png").read_bytes())
+    (tmp_path / "c.png").write_bytes((folder / "even" / "00.png").read_bytes()[:99])
+    (tmp_path / ".hidden").write_text("not looked at")
+    code, out, err = run(tmp_path)
+    assert code == 1
+    assert re.fullmatch(r".*b\.png: [^\n]*\n", out)
+    first, second, last = err.splitlines()
+    assert "a.jpg: is no picture" in first
+    assert "c.png: " in second
+    assert last == "skipped 2 of 3 files"
+
+
+def test_of_nothing_says_so(run, tmp_path):
+    code, out, err = run(tmp_path / "none.jpg")
+    assert (code, out) == (2, "")
+    assert "none.jpg: there is no such file or folder" in err
+    code, out, err = run(tmp_path)
+    assert (code, out) == (2, "")
+    assert "holds no files" in err
+
+
+def test_without_a_run_says_so(run, folder, tmp_path):
+    code, out, err = run(folder, run_dir=tmp_path / "nothing")
+    assert (code, out) == (2, "")
+    assert re.search(r"^tools.predict: error: .*nothing", err)
+
+
+def test_a_name_that_is_not_in_utf8(folder, trained, tmp_path):
+    name = os.fsencode(tmp_path) + b"/\xff.png"
+    with open(name, "wb") as file:
+        file.write((folder / "even" / "00.png").read_bytes())
+    process = subprocess.run(
+        [sys.executable, "-m", "tools.predict", name, "--run_dir", trained.run_dir.resolve()],
+        cwd=PROJECT,
+        capture_output=True,
+    )
+    assert process.returncode == 0
+    assert process.stderr == b""
+    assert process.stdout.startswith(name + b": ")

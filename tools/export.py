@@ -1,0 +1,263 @@
+"""A trained net for other programs, and for phones: python -m tools.export
+
+Writes the formats below, loads each again with the runtime that would use it, and prints what it
+makes of the test pictures beside the checkpoint itself. All of them take pictures as they are
+stored, with values of 0..255: crop and standardization are inside.
+
+  saved_model    for TensorFlow and its servers: picture files or pixels -> labels, probabilities
+  frozen_graph   one GraphDef with the weights in it, its nodes named as in the chapter
+  tflite         for phones (LiteRT), float32
+  tflite_int8    the same in whole numbers, a third of the size
+  onnx           for all other runtimes
+  checkpoint     only weights and settings: a run's folder to hand on
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import data
+from training.cli import Parser, run_command
+from training.console import aligned, load_tensorflow_quietly, percent
+from training.run_dir import PRETRAINED, RunError, output_dir
+
+if TYPE_CHECKING:  # they take seconds to import
+    import numpy as np
+
+    from training.serving import ServingNet
+
+
+class Format(NamedTuple):
+    """The file or folder that a format becomes, and the packages that only it needs."""
+
+    path: str
+    packages: tuple[str, ...] = ()
+
+
+FORMATS = {
+    "saved_model": Format("saved_model"),
+    "frozen_graph": Format("frozen_graph.pb"),
+    "tflite": Format("squeezenet.tflite", ("ai_edge_litert",)),
+    "tflite_int8": Format("squeezenet_int8.tflite", ("ai_edge_litert",)),
+    "onnx": Format("squeezenet.onnx", ("tf2onnx", "onnxruntime")),
+    "checkpoint": Format("checkpoint"),
+}
+NOISE_PICTURES = 256  # to compare with where the test pictures are not at hand
+BATCH_SIZE = 250
+TIMED_CALLS = 200
+
+
+class Comparison(NamedTuple):
+    """What an export makes of the test pictures.
+
+    Attributes:
+      name: format, and what it was given.
+      size: bytes on disk.
+      accuracy: share predicted right, 0..1; None where no labels are at hand.
+      agreement: share predicted as the checkpoint does, 0..1.
+      difference: the largest between any probability and the checkpoint's.
+      milliseconds: median for one picture.
+    """
+
+    name: str
+    size: int
+    accuracy: float | None
+    agreement: float
+    difference: float
+    milliseconds: float
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command; returns its exit code."""
+    parser = Parser(
+        prog="tools.export",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add(
+        "--run_dir",
+        type=Path,
+        default=PRETRAINED,
+        help="a run's folder, or a checkpoint in one (default: the net that comes with the "
+        "project, trained on CIFAR-10)",
+    )
+    add("--formats", nargs="+", choices=FORMATS, default=list(FORMATS), help="default: all")
+    add("--out", type=Path, help="folder to write to (default: export in the run's folder)")
+    add(
+        "--data_dir",
+        type=Path,
+        help="folder of the pictures' files, if they are not where they "
+        "were when the run was trained",
+    )
+    return run_command(parser.prog, export, parser.parse_args(arguments))
+
+
+def export(flags: argparse.Namespace) -> int:
+    """Writes, compares and prints; returns the exit code, 0.
+
+    Raises:
+      DataError, RunError: with a sentence for the user.
+    """
+    check_packages(flags.formats)
+    load_tensorflow_quietly()
+    import tensorflow.compat.v1 as tf
+
+    from training import serving
+    from training.net import load_run
+
+    run = load_run(flags.run_dir)
+    dataset = find_dataset(run.settings, flags)
+    out = flags.out or output_dir(Path(run.checkpoint).parent) / "export"
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with serving.ServingNet(run) as net, tempfile.TemporaryDirectory(dir=out) as new:
+            rows = write_and_compare(net, flags.formats, Path(new), dataset)
+            for name in flags.formats:  # whole now
+                replace(Path(new, FORMATS[name].path), out / FORMATS[name].path)
+    except tf.errors.OpError as error:
+        raise RunError(
+            f"{out}: cannot be written ({error.message}); free or mend the disk, or give another "
+            "--out."
+        ) from error
+    print(shown(rows))
+    if dataset is None:
+        print(f"\ncompared on {NOISE_PICTURES} pictures of noise, as the test pictures are missing")
+    print(f"\nwritten to {out}")
+    return 0
+
+
+def check_packages(formats: list[str]) -> None:
+    """Raises RunError when a package is missing that one of the formats needs."""
+    for name in formats:
+        for package in FORMATS[name].packages:
+            if importlib.util.find_spec(package) is None:
+                raise RunError(
+                    f"--formats {name}: needs the package {package}; run `pip install -r "
+                    "requirements-export.txt`, or choose other formats."
+                )
+
+
+def find_dataset(settings: dict, flags: argparse.Namespace) -> data.Dataset | None:
+    """The run's data set; None where it is not at hand and can be done without.
+
+    Raises:
+      DataError: it is not at hand, but a format needs it.
+    """
+    from training.net import load_dataset
+
+    try:
+        return load_dataset(settings, flags.data_dir, may_download=False)
+    except data.DataError as error:
+        if flags.data_dir is None and "tflite_int8" not in flags.formats:
+            return None
+        raise data.DataError(
+            f"{str(error).rstrip('.')} (tflite_int8 is calibrated on training pictures, and all "
+            "formats are compared on test pictures)."
+        ) from error
+
+
+def write_and_compare(
+    net: ServingNet, formats: list[str], folder: Path, dataset: data.Dataset | None
+) -> list[Comparison]:
+    """Writes the formats into a folder, and reads each again; the checkpoint's own row is first."""
+    import numpy as np
+
+    from training.serving import READERS, WRITERS
+    from training.summaries import records_to_pictures
+
+    dim = net.run.model.original_dim
+    if dataset is None:
+        records = np.random.default_rng(0).integers(
+            0, 256, [NOISE_PICTURES, 3 * dim * dim], np.uint8
+        )
+        labels = None
+    else:
+        records, labels = dataset.test.records[:], dataset.test.labels
+    pictures = records_to_pictures(records, dim)
+    expected = in_batches(net.probabilities, pictures)
+    size = sum(path.stat().st_size for path in Path().glob(f"{net.run.checkpoint}.*"))
+    rows = [compare("checkpoint", size, net.probabilities, pictures, labels, expected)]
+    for name in formats:
+        path = folder / FORMATS[name].path
+        WRITERS[name](net, path, dataset)
+        for what, function in READERS[name](path).items():
+            rows.append(compare(what, size_of(path), function, pictures, labels, expected))
+    return rows
+
+
+def in_batches(function: Callable, pictures: np.ndarray) -> np.ndarray:
+    """The probabilities of all pictures."""
+    import numpy as np
+
+    starts = range(0, len(pictures), BATCH_SIZE)
+    return np.concatenate([function(pictures[start : start + BATCH_SIZE]) for start in starts])
+
+
+def compare(
+    name: str,
+    size: int,
+    function: Callable,
+    pictures: np.ndarray,
+    labels: np.ndarray | None,
+    expected: np.ndarray,
+) -> Comparison:
+    """What an export makes of the pictures, beside the checkpoint's probabilities."""
+    probs = in_batches(function, pictures)
+    predictions = probs.argmax(axis=1)
+    times = []
+    for _ in range(TIMED_CALLS):
+        started = time.perf_counter()
+        function(pictures[:1])
+        times.append(time.perf_counter() - started)
+    return Comparison(
+        name=name,
+        size=size,
+        accuracy=None if labels is None else float((predictions == labels).mean()),
+        agreement=float((predictions == expected.argmax(axis=1)).mean()),
+        difference=float(abs(probs - expected).max()),
+        milliseconds=1_000 * statistics.median(times),
+    )
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def replace(new: Path, path: Path) -> None:
+    """Moves a file or folder to its place, where an older one may be."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    new.replace(path)
+
+
+def shown(rows: list[Comparison]) -> str:
+    """The comparisons as a table of text."""
+    lines = [("format", "bytes", "accuracy", "agrees", "largest difference", "ms a picture")]
+    for row in rows:
+        lines.append(
+            (
+                row.name,
+                f"{row.size:,}",
+                percent(row.accuracy),
+                f"{row.agreement:.2%}",
+                f"{row.difference:.1e}",
+                f"{row.milliseconds:.2f}",
+            )
+        )
+    return aligned(lines, left=(0,))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,171 @@
+"""What is on a picture: python -m tools.predict photo.jpg
+
+Prints a line for each picture file: the most probable class, and the next two. The net sees the
+central square of a picture, as wide as its shorter side.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import glob
+import itertools
+import json
+import os
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from data import DataError
+from training.cli import Parser, run_command
+from training.console import load_tensorflow_quietly
+from training.run_dir import PRETRAINED
+
+if TYPE_CHECKING:  # they take time to import
+    import numpy as np
+
+    from training.serving import ServingNet
+
+SHOWN = 3  # classes a picture
+BATCH_SIZE = 64  # files that a thread reads and classifies together
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command.
+
+    Returns:
+      Exit code: 0 when all is done, 1 when a file had to be skipped, 2 for what only the user can
+      mend, 130 after Ctrl-C.
+    """
+    parser = Parser(prog="tools.predict", description=__doc__.splitlines()[0])
+    parser.add_argument("pictures", nargs="+", help="files, folders with all in them, or globs")
+    parser.add_argument(
+        "--run_dir",
+        type=Path,
+        default=PRETRAINED,
+        help="a run's folder, or a checkpoint in one (default: the net that comes with the "
+        "project, trained on CIFAR-10)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+    return run_command(parser.prog, predict, parser.parse_args(arguments))
+
+
+def predict(flags: argparse.Namespace) -> int:
+    """Prints what is on each picture, and names on stderr the files that are none.
+
+    Returns:
+      Exit code, 0 or 1.
+
+    Raises:
+      DataError, RunError: with a sentence for the user.
+    """
+    paths = find_files(flags.pictures)
+    load_tensorflow_quietly()  # takes seconds: only once there is something to do
+    from training.net import load_run
+    from training.serving import ServingNet
+
+    run = load_run(flags.run_dir)
+    sys.stdout.reconfigure(errors="surrogateescape")  # a file's name need not be in UTF-8
+    shown = as_json if flags.json else as_text
+    skipped = 0
+    with (
+        ServingNet(run) as net,
+        tqdm(total=len(paths), unit=" pictures", disable=None, delay=1, leave=False) as bar,
+        contextlib.closing(classify(paths, net)) as classified,
+    ):
+        for path, probs in classified:
+            bar.update()
+            if isinstance(probs, DataError):
+                skipped += 1
+                tqdm.write(f"{probs}", file=sys.stderr)
+            else:
+                tqdm.write(shown(path, probs, net.class_names), file=sys.stdout)
+    if skipped:
+        print(f"skipped {skipped:,} of {len(paths):,} files", file=sys.stderr)
+    return 1 if skipped else 0
+
+
+def find_files(arguments: list[str]) -> list[Path]:
+    """The files that are meant by files, folders and globs, in order; hidden ones left out.
+
+    Raises:
+      DataError: there is no such file or folder, or none in it.
+    """
+    paths = []
+    for argument in arguments:
+        is_there = os.path.lexists(argument)
+        matches = [argument] if is_there else sorted(glob.glob(argument, recursive=True))
+        found = [path for match in matches for path in files_in(Path(match))]
+        if not found:
+            what = "holds no files" if is_there else "there is no such file or folder"
+            raise DataError(f"{argument}: {what}; give a picture, or a folder of pictures.")
+        paths += found
+    return paths
+
+
+def files_in(path: Path) -> Iterator[Path]:
+    """A file itself, or all files below a folder."""
+    if not path.is_dir():
+        yield path
+        return
+    for folder, subfolders, names in os.walk(path):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        for name in sorted(names):
+            if not name.startswith("."):
+                yield Path(folder, name)
+
+
+def classify(paths: list[Path], net: ServingNet) -> Iterator[tuple[Path, np.ndarray | DataError]]:
+    """Each path with its classes' probabilities, or with what is wrong with the file.
+
+    Each thread reads the files of a batch and runs the net on them, so only as many batches are
+    in memory as there are cores.
+    """
+    import numpy as np
+
+    from data.pictures import try_to_read
+    from training.summaries import records_to_pictures
+
+    dim = net.run.model.original_dim
+
+    def classify_batch(start: int) -> list[tuple[Path, np.ndarray | DataError]]:
+        batch = paths[start : start + BATCH_SIZE]
+        records = [try_to_read(path, dim) for path in batch]
+        good = [record for record in records if not isinstance(record, DataError)]
+        pictures = records_to_pictures(np.array(good), dim) if good else ()
+        probs = iter(net.probabilities(pictures) if good else ())
+        return [
+            (path, record if isinstance(record, DataError) else next(probs))
+            for path, record in zip(batch, records, strict=True)
+        ]
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        batches = threads.map(classify_batch, range(0, len(paths), BATCH_SIZE))
+        yield from itertools.chain.from_iterable(batches)
+
+
+def as_text(path: Path, probs: np.ndarray, class_names: list[str]) -> str:
+    """The most probable classes of a picture as a line."""
+    best = probs.argsort()[::-1][:SHOWN]
+    return f"{path}: " + ", ".join(f"{class_names[index]} {probs[index]:.1%}" for index in best)
+
+
+def as_json(path: Path, probs: np.ndarray, class_names: list[str]) -> str:
+    """The same as JSON, with all classes, the most probable first."""
+    order = probs.argsort()[::-1]
+    return json.dumps(
+        {
+            "file": str(path),
+            "label": class_names[order[0]],
+            "probability": float(probs[order[0]]),
+            "probabilities": {class_names[index]: float(probs[index]) for index in order},
+        }
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

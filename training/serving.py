@@ -1,0 +1,299 @@
+"""A trained net outside of training: its graph, and each format it is exported to and read from.
+
+Every format takes pictures as they are stored and has the chapter's preprocessing inside, so that
+no caller can get it wrong.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+from PIL import Image
+from tensorflow import image as image_v2  # only its resize filters what it shrinks
+
+from data import Dataset
+from training.checkpoints import CHECKPOINT_NAME
+from training.console import CHATTER, filtered_stderr
+from training.input_pipeline import preprocessed
+from training.net import Run, load_run
+from training.run_dir import read_json, write_json
+from training.summaries import png, records_to_pictures
+
+CALIBRATION_PICTURES = 500  # whose values say what range each layer's whole numbers stand for
+CONVERTERS_CHATTER = rf"{CHATTER}|fully_quantize:|INFO: Created TensorFlow Lite"
+ONNX_OPSET = 18
+MACHINES_OWN = {"data_dir", "run_dir"}  # settings
+
+Probabilities = Callable[[np.ndarray], np.ndarray]
+
+
+class ServingNet:
+    """The net of a run with the weights of its checkpoint; a context manager that ends it.
+
+    Args:
+      run: what `load_run` found.
+
+    Attributes:
+      run: the same.
+      class_names: one per class, in the order of the probabilities.
+      pictures: placeholder, float32 [N, original_dim, original_dim, 3], 0..255.
+      probs: float32 [N, classes], each row sums to 1.
+      global_step: int64 scalar, of the checkpoint.
+      session: TensorFlow's; its graph has the chapter's names.
+    """
+
+    def __init__(self, run: Run):
+        self.run = run
+        self.class_names = run.settings["class_names"]
+        dim = run.model.original_dim
+        with tf.Graph().as_default():
+            self.pictures = tf.placeholder(tf.float32, [None, dim, dim, 3], name="pictures")
+            self.probs = self.build(self.pictures)
+            self.global_step = tf.train.get_or_create_global_step()
+            self.saver = tf.train.Saver()
+            # As in the Evaluator: a batch a core.
+            self.session = tf.Session(config=tf.ConfigProto(intra_op_parallelism_threads=1))
+            self.saver.restore(self.session, run.checkpoint)
+
+    def __enter__(self) -> ServingNet:
+        return self
+
+    def __exit__(self, *exc_info) -> None:
+        self.session.close()
+
+    def build(self, pictures: tf.Tensor) -> tf.Tensor:
+        """The net on [N, original_dim, original_dim, 3] of 0..255; probabilities [N, classes]."""
+        model = self.run.model
+        with tf.name_scope("preprocessing"):
+            channels_first = tf.transpose(pictures, [0, 3, 1, 2])
+            inputs = preprocessed(
+                tf.reshape(channels_first, [-1, 3 * model.original_dim**2]), model
+            )
+        with tf.variable_scope("", reuse=tf.AUTO_REUSE):
+            return tf.nn.softmax(model.model_layers(inputs, is_training=False), name="probs")
+
+    def probabilities(self, pictures: np.ndarray) -> np.ndarray:
+        """How probable each class is; may be called from several threads at once.
+
+        Args:
+          pictures: uint8 or float32 [N, original_dim, original_dim, 3], 0..255.
+
+        Returns:
+          float32 [N, classes].
+        """
+        return self.session.run(self.probs, {self.pictures: pictures})
+
+    def frozen(self) -> tf.GraphDef:
+        """The graph from pictures to probs, with the variables as constants."""
+        graph_def = self.session.graph.as_graph_def()
+        return tf.graph_util.convert_variables_to_constants(
+            self.session, graph_def, [self.probs.op.name]
+        )
+
+
+def decoded(files: tf.Tensor, dim: int) -> tf.Tensor:
+    """Picture files as pixels: the central square, resized (bicubic), as `data.pictures` does it.
+
+    TensorFlow reads JPEG, PNG, GIF and BMP; it obeys no EXIF rotation, and drops transparency.
+
+    Args:
+      files: string [N], the files' content.
+      dim: side of the result in pixels.
+
+    Returns:
+      float32 [N, dim, dim, 3], whole numbers of 0..255.
+    """
+
+    def decode(file):
+        picture = tf.io.decode_image(file, channels=3, expand_animations=False)
+        height, width = tf.unstack(tf.shape(picture)[:2])
+        side = tf.minimum(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        square = picture[top : top + side, left : left + side]
+        resized = image_v2.resize(square, [dim, dim], "bicubic", antialias=True)
+        return tf.ensure_shape(tf.clip_by_value(tf.round(resized), 0, 255), [dim, dim, 3])
+
+    return tf.map_fn(decode, files, fn_output_signature=tf.float32)
+
+
+def write_saved_model(net: ServingNet, path: Path, dataset: Dataset | None) -> None:
+    """A SavedModel whose signature serving_default takes files, and `pictures` takes pixels."""
+    with net.session.graph.as_default(), tf.name_scope("serving"):
+        files = tf.placeholder(tf.string, [None], name="files")
+        names = tf.constant(net.class_names)
+        probs_of_files = net.build(decoded(files, net.run.model.original_dim))
+        signatures = {
+            key: tf.saved_model.predict_signature_def(
+                {name: tensor},
+                {
+                    "probabilities": probs,
+                    "label": tf.gather(names, tf.argmax(probs, axis=-1)),
+                    "class_names": names,
+                },
+            )
+            for key, name, tensor, probs in (
+                ("serving_default", "files", files, probs_of_files),
+                ("pictures", "pictures", net.pictures, net.probs),
+            )
+        }
+        builder = tf.saved_model.Builder(str(path))
+        builder.add_meta_graph_and_variables(
+            net.session, [tf.saved_model.SERVING], signatures, saver=net.saver
+        )
+        builder.save()
+
+
+def read_saved_model(path: Path) -> dict[str, Probabilities]:
+    """Both signatures, called as a client would."""
+    session = tf.Session(graph=tf.Graph())
+    with session.graph.as_default():
+        loaded = tf.saved_model.load(session, [tf.saved_model.SERVING], str(path))
+
+    def call(key, values):
+        signature = loaded.signature_def[key]
+        (placeholder,) = signature.inputs.values()
+        return session.run(signature.outputs["probabilities"].name, {placeholder.name: values})
+
+    def from_files(pictures):
+        return call("serving_default", [png(Image.fromarray(picture)) for picture in pictures])
+
+    return {
+        "saved_model (files)": from_files,
+        "saved_model (pictures)": lambda pictures: call("pictures", pictures),
+    }
+
+
+def write_frozen_graph(net: ServingNet, path: Path, dataset: Dataset | None) -> None:
+    """A GraphDef with placeholder `pictures`, result `probs`, and the chapter's names between."""
+    path.write_bytes(net.frozen().SerializeToString())
+
+
+def read_frozen_graph(path: Path) -> dict[str, Probabilities]:
+    """The graph in a session of its own."""
+    graph_def = tf.GraphDef.FromString(path.read_bytes())
+    with tf.Graph().as_default():
+        tf.import_graph_def(graph_def, name="")
+        session = tf.Session()
+    return {
+        "frozen_graph": lambda pictures: session.run("probs:0", {"pictures:0": pictures}),
+    }
+
+
+def write_tflite(net: ServingNet, path: Path, dataset: Dataset | None) -> None:
+    """For phones, float32."""
+    path.write_bytes(converted(converter(net)))
+
+
+def write_tflite_int8(net: ServingNet, path: Path, dataset: Dataset) -> None:
+    """For phones, weights and values in 8 bits; uint8 pictures in, uint8 probabilities out."""
+    count = len(dataset.train.labels)
+    chosen = np.linspace(0, count - 1, min(count, CALIBRATION_PICTURES)).astype(int)
+    pictures = records_to_pictures(dataset.train.records[chosen], net.run.model.original_dim)
+    int8 = converter(net)
+    int8.optimizations = [tf.lite.Optimize.DEFAULT]
+    int8.representative_dataset = lambda: ([picture[None]] for picture in np.float32(pictures))
+    int8.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    int8.inference_input_type = int8.inference_output_type = tf.uint8
+    path.write_bytes(converted(int8))
+
+
+def converter(net: ServingNet) -> tf.lite.TFLiteConverter:
+    """TFLite's converter of the frozen graph."""
+    return tf.lite.TFLiteConverter(net.frozen(), [net.pictures], [net.probs])
+
+
+def converted(converter: tf.lite.TFLiteConverter) -> bytes:
+    """What the converter makes, without what it logs."""
+    with filtered_stderr(CONVERTERS_CHATTER):
+        return converter.convert()
+
+
+def read_tflite(path: Path) -> dict[str, Probabilities]:
+    """LiteRT's interpreter, as on a phone."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    with filtered_stderr(CONVERTERS_CHATTER):
+        interpreter = Interpreter(str(path))
+        interpreter.allocate_tensors()
+    (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
+
+    def run(pictures):
+        interpreter.resize_tensor_input(taken["index"], pictures.shape)
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(taken["index"], pictures.astype(taken["dtype"]))
+        interpreter.invoke()
+        probs = interpreter.get_tensor(given["index"])
+        scale, zero_point = given["quantization"]
+        return probs if scale == 0 else (probs.astype(np.float32) - zero_point) * scale
+
+    return {path.stem: run}
+
+
+def write_onnx(net: ServingNet, path: Path, dataset: Dataset | None) -> None:
+    """For all other runtimes; the same names as the frozen graph's, with TensorFlow's :0."""
+    with filtered_stderr(CONVERTERS_CHATTER):
+        import tf2onnx
+
+        model, _ = tf2onnx.convert.from_graph_def(
+            net.frozen(),
+            input_names=[net.pictures.name],
+            output_names=[net.probs.name],
+            opset=ONNX_OPSET,
+        )
+    path.write_bytes(model.SerializeToString())
+
+
+def read_onnx(path: Path) -> dict[str, Probabilities]:
+    """ONNX Runtime on the CPU."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (taken,), (given,) = session.get_inputs(), session.get_outputs()
+    return {
+        "onnx": lambda pictures: session.run([given.name], {taken.name: np.float32(pictures)})[0]
+    }
+
+
+def write_checkpoint(net: ServingNet, path: Path, dataset: Dataset | None) -> None:
+    """A run's folder with only the weights of one checkpoint, its settings and its results."""
+    path.mkdir()
+    source = Path(net.run.checkpoint).parent
+    step = net.session.run(net.global_step)
+    name = str(path / CHECKPOINT_NAME)
+    with net.session.graph.as_default():  # or the saver would save eagerly
+        saved = net.saver.save(net.session, name, step, write_meta_graph=False)
+    # Folders of the machine that it was trained on mean nothing elsewhere.
+    settings = {name: net.run.settings[name] for name in net.run.settings.keys() - MACHINES_OWN}
+    write_json(path / "settings.json", dict(sorted(settings.items())))
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+        results = read_json(source / "results.json")
+        if results["steps"] == step:
+            write_json(path / "results.json", {**results, "checkpoint": Path(saved).name})
+
+
+def read_checkpoint(path: Path) -> dict[str, Probabilities]:
+    """The folder as any other run's."""
+    return {"checkpoint alone": ServingNet(load_run(path)).probabilities}
+
+
+# Format -> how it is written, and what to call after reading it again.
+WRITERS = {
+    "saved_model": write_saved_model,
+    "frozen_graph": write_frozen_graph,
+    "tflite": write_tflite,
+    "tflite_int8": write_tflite_int8,
+    "onnx": write_onnx,
+    "checkpoint": write_checkpoint,
+}
+READERS = {
+    "saved_model": read_saved_model,
+    "frozen_graph": read_frozen_graph,
+    "tflite": read_tflite,
+    "tflite_int8": read_tflite,
+    "onnx": read_onnx,
+    "checkpoint": read_checkpoint,
+}
