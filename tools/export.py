@@ -185,7 +185,8 @@ def write_and_compare(
         records, labels = dataset.test.records[:], dataset.test.labels
     pictures = records_to_pictures(records, dim)
     expected = in_batches(net.probabilities, pictures)
-    size = sum(path.stat().st_size for path in Path().glob(f"{net.run.checkpoint}.*"))
+    saved = Path(net.run.checkpoint)
+    size = sum(file.stat().st_size for file in saved.parent.glob(f"{saved.name}.*"))
     rows = [compare("checkpoint", size, net.probabilities, pictures, labels, expected)]
     for name in formats:
         path = folder / FORMATS[name].path

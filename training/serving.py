@@ -54,7 +54,7 @@ class ServingNet:
             self.pictures = tf.placeholder(tf.float32, [None, dim, dim, 3], name="pictures")
             self.probs = self.build(self.pictures)
             self.global_step = tf.train.get_or_create_global_step()
-            self.saver = tf.train.Saver()
+            self.saver = tf.train.Saver(save_relative_paths=True)  # so that a folder can be moved
             # As in the Evaluator: a batch a core.
             self.session = tf.Session(config=tf.ConfigProto(intra_op_parallelism_threads=1))
             self.saver.restore(self.session, run.checkpoint)
@@ -230,7 +230,7 @@ def read_tflite(path: Path) -> dict[str, Probabilities]:
         scale, zero_point = given["quantization"]
         return probs if scale == 0 else (probs.astype(np.float32) - zero_point) * scale
 
-    return {path.stem: run}
+    return {path.name: run}
 
 
 def write_onnx(net: ServingNet, path: Path, dataset: Dataset | None) -> None:
