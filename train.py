@@ -184,7 +184,7 @@ def train(flags: argparse.Namespace) -> int:
     from training.run import run
 
     model = build_model(dataset)
-    init_from = flags.init_from and load_run(flags.init_from).checkpoint
+    init_from = flags.init_from and load_run(flags.init_from)
     settings = {
         **describe(name, dataset, model),
         **schedule.settings(),

@@ -112,6 +112,17 @@ class TestInitFrom:
         for name in ("conv1/kernel", "fire4/expand3x3/bias", "final_conv/kernel"):
             np.testing.assert_allclose(ours.get_tensor(name), theirs.get_tensor(name), atol=1e-6)
 
+    def test_leaves_out_a_last_layer_of_other_classes_even_if_its_shape_fits(self, trained):
+        from squeezenet_model import SqueezeNetModel
+        from training.net import initialize_from, load_run
+
+        run = load_run(trained.run_dir)
+        with tf.Graph().as_default():
+            SqueezeNetModel(32, 24, 10).model_layers(tf.zeros([1, 24, 24, 3]), is_training=False)
+            assert initialize_from(run, list("0123456789")) == []
+            others = initialize_from(run, list("abcdefghij"))
+        assert others == ["final_conv/kernel", "final_conv/bias"]
+
     def test_cannot_be_changed_half_way(self, own, folder, trained):
         flags = ("--init_from", trained.run_dir.resolve())
         process = run_train("--dataset", "squares", *FLAGS, *flags, cwd=folder)

@@ -54,31 +54,6 @@ class CheckpointWriter:
             ) from error
 
 
-def initialize_from(checkpoint: str) -> list[str]:
-    """Makes the trainable variables begin as in a checkpoint, as far as their shapes fit.
-
-    Args:
-      checkpoint: path without extension, of a net that may have other scopes.
-
-    Returns:
-      Names of the variables that begin at random all the same.
-
-    Raises:
-      RunError: none of them fits.
-    """
-    shapes = dict(tf.train.list_variables(checkpoint))
-    variables = {variable.op.name: variable for variable in tf.trainable_variables()}
-    fitting = {
-        name: variable
-        for name, variable in variables.items()
-        if shapes.get(name) == variable.shape.as_list()
-    }
-    if not fitting:
-        raise RunError(f"--init_from {checkpoint}: no variable there fits this net; leave it out.")
-    tf.train.init_from_checkpoint(checkpoint, fitting)
-    return [name for name in variables if name not in fitting]
-
-
 def keep_best(run_dir: Path, checkpoint: str, step: int, accuracy: float) -> None:
     """Copies a checkpoint to best.ckpt-<step> when it is more accurate than the best before.
 

@@ -19,7 +19,6 @@ from squeezenet_model import SqueezeNetModel
 from training.checkpoints import (
     CheckpointWriter,
     checkpoint_step,
-    initialize_from,
     keep_best,
     newest_checkpoint,
 )
@@ -29,6 +28,7 @@ from training.health import Health
 from training.hooks import CheckpointHook, InputHook, ProfileHook, StepHook
 from training.input_pipeline import batch_at, training_dataset
 from training.interruption import Interruption
+from training.net import Run, initialize_from
 from training.recipe import Schedule
 from training.towers import TrainingStep, build_training_step
 
@@ -187,13 +187,13 @@ def train(
     evaluator: Evaluator,
     watcher: Watcher,
     interruption: Interruption,
-    init_from: str | None = None,
+    init_from: Run | None = None,
 ) -> TrainingResult:
     """Trains from the run's newest checkpoint, or from the start, to the last step.
 
     Writes checkpoints into run_dir (and trace.json, if a step is to be traced), and TensorBoard
-    events into run_dir/train and run_dir/eval. A new run's weights are random, or those of the
-    checkpoint init_from, where they fit.
+    events into run_dir/train and run_dir/eval. A new run's weights are random, or those of
+    init_from, where they fit.
 
     Raises:
       RunError: the folder cannot be written any more, or the training has died.
@@ -228,7 +228,7 @@ def run_session(
     checkpoint: str | None,
     recorder: Recorder,
     interruption: Interruption,
-    init_from: str | None,
+    init_from: Run | None,
 ) -> int:
     """Builds the training graph and runs it from a checkpoint to its end or the interruption.
 
@@ -237,7 +237,8 @@ def run_session(
     """
     training_step, input_hook = build_graph(model, dataset, schedule)
     if checkpoint is None and init_from is not None:
-        recorder.initialized(init_from, initialize_from(init_from))
+        left_out = initialize_from(init_from, dataset.class_names)
+        recorder.initialized(init_from.checkpoint, left_out)
     checkpoints = CheckpointWriter(run_dir)
     first_step = checkpoint_step(checkpoint) if checkpoint else 0
     save = functools.partial(recorder.save, checkpoints)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+import tensorflow.compat.v1 as tf
 
 import data
 from data import Dataset, Split
 from squeezenet_model import SqueezeNetModel
 from training.checkpoints import find_damage, newest_checkpoint
 from training.run_dir import RunError, check_name, read_settings
+
+LAST_LAYER = "final_conv"  # the only one whose filters stand for the classes
 
 
 def build_model(dataset: Dataset) -> SqueezeNetModel:
@@ -105,6 +110,39 @@ def load_run(path: Path) -> Run:
     elif damage := find_damage(checkpoint):
         raise RunError(f"{checkpoint}: is no whole checkpoint ({damage}); give another one.")
     return Run(settings, model, checkpoint)
+
+
+def initialize_from(run: Run, class_names: Sequence[str]) -> list[str]:
+    """Makes the trainable variables begin as in a run's checkpoint, as far as their shapes fit.
+
+    The last layer is left out if its classes are others: what it knows would be wrong here, not
+    only of no use.
+
+    Args:
+      run: what `load_run` found.
+      class_names: of the net in the default graph.
+
+    Returns:
+      Names of the variables that begin at random all the same.
+
+    Raises:
+      RunError: none of them fits.
+    """
+    same_classes = run.settings["class_names"] == list(class_names)
+    shapes = dict(tf.train.list_variables(run.checkpoint))
+    variables = {variable.op.name: variable for variable in tf.trainable_variables()}
+    fitting = {
+        name: variable
+        for name, variable in variables.items()
+        if shapes.get(name) == variable.shape.as_list()
+        and (same_classes or not name.startswith(f"{LAST_LAYER}/"))
+    }
+    if not fitting:
+        raise RunError(
+            f"--init_from {run.checkpoint}: no variable there fits this net; leave it out."
+        )
+    tf.train.init_from_checkpoint(run.checkpoint, fitting)
+    return [name for name in variables if name not in fitting]
 
 
 def load_dataset(

@@ -11,6 +11,7 @@ from squeezenet_model import SqueezeNetModel
 from training import loop
 from training.evaluation import Evaluator
 from training.interruption import Interruption
+from training.net import Run
 from training.recipe import Schedule
 from training.run_dir import open_run_dir, read_json, write_json
 
@@ -39,7 +40,7 @@ def run(
     run_dir: Path,
     settings: dict,
     watcher: loop.Watcher,
-    init_from: str | None = None,
+    init_from: Run | None = None,
 ) -> RunResult:
     """Trains from the newest checkpoint to the last step; leaves results.json in the run's folder.
 
@@ -51,7 +52,7 @@ def run(
       run_dir: folder of the run.
       settings: what settings.json shall say of it.
       watcher: is told of each step and evaluation.
-      init_from: checkpoint whose weights a new run begins with, where they fit; None for random.
+      init_from: whose weights a new run begins with, where they fit; None for random ones.
 
     Raises:
       RunError: with a sentence for the user.
