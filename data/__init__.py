@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import os
 import pkgutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,7 +68,7 @@ def names() -> list[str]:
 
 def full_name(name: str) -> str:
     """What --dataset means: one of `names()`, or the whole path of a folder."""
-    return name if name in names() else str(Path(name).resolve())
+    return name if name in names() else os.path.realpath(name)
 
 
 def load(
@@ -91,6 +92,11 @@ def load(
         download failed.
     """
     if name not in names():
+        if not os.path.isdir(name):
+            raise DataError(
+                f"--dataset {name}: is no folder, and none of the data sets {', '.join(names())}; "
+                "see --help."
+            )
         return importlib.import_module(f"{__name__}.folder").load(Path(name), original_dim)
     dataset = importlib.import_module(f"{__name__}.{name}").load(data_dir, may_download)
     if original_dim not in (None, dataset.original_dim):

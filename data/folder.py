@@ -1,6 +1,6 @@
 """One's own pictures: a folder with a folder of picture files for each class.
 
-pets/cat/1.jpg pets/dog/2.png ...              a fifth of each class is kept to test on
+pets/cat/1.jpg pets/dog/2.png ...              about a fifth of each class is to test on
 pets/train/cat/1.jpg pets/test/cat/2.jpg ...   or the folders train and test say which
 """
 
@@ -10,6 +10,7 @@ import filecmp
 import hashlib
 import itertools
 import os
+import stat
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -22,7 +23,7 @@ from data.pictures import FORMATS, PictureFiles, looks_like_a_picture
 
 DIM = 32  # a stored picture, as in CIFAR-10, where the chapter's net comes from
 CROP = 0.75  # of it is seen by the net: 24 of 32
-TEST_SHARE = 0.2
+TEST_BELOW = bytes([51])  # a fifth of 256: what a test picture's digest is below
 HASHED_BYTES = 16_384  # at either end of a file; with its size, enough to tell pictures apart
 NAMED = 5  # files in a message; more would bury it
 
@@ -32,7 +33,7 @@ class File(NamedTuple):
 
     path: Path
     label: int
-    digest: bytes | None
+    digest: bytes
 
 
 def load(folder: Path, original_dim: int | None = None) -> Dataset:
@@ -48,9 +49,7 @@ def load(folder: Path, original_dim: int | None = None) -> Dataset:
       DataError: it cannot be read, has fewer than two classes, or a class has no pictures.
     """
     dim = original_dim or DIM
-    parts = [folder / "train", folder / "test"]
-    if not all(part.is_dir() for part in parts):
-        parts = [folder]
+    parts = parts_of(folder)
     class_names = find_class_names(parts)
     files = [find_files(part, class_names) for part in parts]
     kept = without_copies(folder, [file for part in reversed(files) for file in part])
@@ -72,52 +71,89 @@ def load(folder: Path, original_dim: int | None = None) -> Dataset:
     )
 
 
+def parts_of(folder: Path) -> list[Path]:
+    """The folders train and test in a folder, or the folder itself.
+
+    Raises:
+      DataError: it cannot be read, or has only one of the two.
+    """
+    names = {entry.name for entry in visible(folder) if entry.is_dir()}
+    found = names & {"train", "test"}
+    if len(found) == 1:
+        there = found.pop()
+        missing = "test" if there == "train" else "train"
+        raise DataError(
+            f"{folder}: holds a folder {there!r} but none called {missing!r}; add or rename it, or "
+            "put the class folders side by side."
+        )
+    return [folder / "train", folder / "test"] if found else [folder]
+
+
 def find_class_names(parts: list[Path]) -> list[str]:
     """The names of the folders in one folder or several, in alphabetical order."""
+    entries = [entry for part in parts for entry in visible(part)]
+    names = sorted({entry.name for entry in entries if entry.is_dir()})
     try:
-        names = {entry.name for part in parts for entry in visible(part) if entry.is_dir()}
+        str(parts[0]).encode()
         for name in names:
             name.encode()
-    except OSError as error:
-        raise DataError(
-            f"--dataset {parts[0]}: is neither a data set of this project nor a folder that can be "
-            f"read ({error.strerror}); see --help."
-        ) from error
     except UnicodeEncodeError:
-        raise DataError(f"{parts[0]}/{name!a}: is not in UTF-8; rename the folder.") from None
+        raise DataError(
+            f"{str(parts[0])!a}: it, or a folder in it, has a name that is not in UTF-8; rename it."
+        ) from None
     if len(names) < 2:
         raise DataError(
             f"{parts[0]}: holds {len(names)} class folders, where at least 2 are needed, each with "
             "the pictures of one class."
         )
-    return sorted(names)
+    loose = [Path(entry.path) for entry in entries if not entry.is_dir()]
+    tell_left_out(parts[0], sorted(loose), "outside of the class folders")
+    return names
 
 
 def find_files(part: Path, class_names: list[str]) -> list[File]:
     """All picture files of all classes, in the order of class and name."""
-    found = []
+    files, others, nested = [], [], []
     for label, name in enumerate(class_names):
         folder = part / name
-        if folder.is_dir():
-            paths = sorted(entry.path for entry in visible(folder) if not entry.is_dir())
-            found += [(Path(path), label) for path in paths]
-    files = [File(path, label, digest_of_picture(path)) for path, label in found]
-    others = [file.path for file in files if file.digest is None]
+        entries = visible(folder) if folder.is_dir() else []
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            path = Path(entry.path)
+            if entry.is_dir():
+                nested.append(path)
+            elif digest := digest_of_picture(path):
+                files.append(File(path, label, digest))
+            else:
+                others.append(path)
+    tell_left_out(part, nested, "folders within class folders")
     tell_left_out(part, others, f"no readable {', '.join(FORMATS)} files")
-    return [file for file in files if file.digest is not None]
+    return files
 
 
 def visible(folder: Path) -> list[os.DirEntry]:
-    """What is in a folder, but for hidden files."""
-    with os.scandir(folder) as entries:
-        return [entry for entry in entries if not entry.name.startswith(".")]
+    """What is in a folder, but for hidden files.
+
+    Raises:
+      DataError: it cannot be read.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise DataError(
+            f"{folder}: cannot be read ({error.strerror}); mend its permissions, or give another "
+            "--dataset."
+        ) from error
 
 
 def digest_of_picture(path: Path) -> bytes | None:
     """A hash of a picture file's size and both ends; None for a file that is none."""
     try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):  # reading a pipe could wait for ever
+            return None
+        size = status.st_size
         with open(path, "rb", buffering=0) as file:
-            size = os.fstat(file.fileno()).st_size
             head = file.read(HASHED_BYTES)
             if size > HASHED_BYTES:
                 file.seek(max(HASHED_BYTES, size - HASHED_BYTES))
@@ -159,15 +195,17 @@ def tell_left_out(folder: Path, paths: list[Path], what: str) -> None:
 
 
 def divide(files: list[File]) -> tuple[list[File], list[File]]:
-    """Training and test files: a fixed share of each class, chosen by what is in the files.
+    """Training and test files: each file's own content decides.
 
     So the same pictures are tested on wherever the folder lies and whatever the files are called,
-    and a few more pictures hardly change which.
+    and no picture changes sides when others are added or removed. But each class has at least one
+    file on either side, if it has two.
     """
     test = set()
     for _, own in itertools.groupby(files, key=lambda file: file.label):
         own = sorted(own, key=lambda file: file.digest)
-        test.update(own[: max(1, round(TEST_SHARE * len(own)))])
+        below = sum(file.digest < TEST_BELOW for file in own)
+        test.update(own[: min(max(1, below), max(1, len(own) - 1))])
     return [file for file in files if file not in test], [file for file in files if file in test]
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import stat
+import struct
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from data import DataError
 
@@ -17,6 +19,21 @@ from data import DataError
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 MOST_PIXELS = Image.MAX_IMAGE_PIXELS  # 89 million, Pillow's own measure for a decompression bomb
 WHITE = (255, 255, 255)  # what transparent pixels are laid on
+# What EXIF's orientations 2 to 8 ask for; 1 stands upright.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# What Pillow's readers raise on damaged files, besides OSError.
+DAMAGE = (
+    *(ValueError, TypeError, LookupError, AttributeError, ArithmeticError, EOFError),
+    *(SyntaxError, struct.error),
+)
 KEPT_BYTES = 1 << 30  # of records, so that they are read from their files only once
 
 # Pillow warns of what is odd about a file that it can read all the same.
@@ -43,12 +60,14 @@ def read_picture(path: Path, dim: int) -> np.ndarray:
         MOST_PIXELS pixels.
     """
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # reading a pipe could wait for ever
+            raise IsADirectoryError("it is no file")
         with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise Image.DecompressionBombError
             # A JPEG of many pixels is decoded at half, a quarter or an eighth of its size.
             image.draft(None, (2 * dim, 2 * dim))
-            ImageOps.exif_transpose(image, in_place=True)
+            turn = upright_turn(image)
             square = central_square(to_rgb(image), dim)
     except Image.DecompressionBombError:
         raise DataError(
@@ -63,9 +82,10 @@ def read_picture(path: Path, dim: int) -> np.ndarray:
     except OSError as error:
         reason = error.strerror or error
         raise DataError(f"{path}: cannot be read ({reason}); mend it or leave it out.") from error
-    # Damaged files make Pillow's readers raise these too.
-    except (ValueError, SyntaxError, EOFError, IndexError, TypeError, OverflowError) as error:
+    except DAMAGE as error:
         raise DataError(f"{path}: is damaged ({error}); mend it or leave it out.") from error
+    if turn is not None:
+        square = square.transpose(turn)
     return np.asarray(square).transpose(2, 0, 1).ravel()
 
 
@@ -75,6 +95,17 @@ def try_to_read(path: Path, dim: int) -> np.ndarray | DataError:
         return read_picture(path, dim)
     except DataError as error:
         return error
+
+
+def upright_turn(image: Image.Image) -> Image.Transpose | None:
+    """How a picture has to be turned to stand upright; None where its EXIF data do not say.
+
+    (ImageOps.exif_transpose writes the data anew, and fails on odd ones.)
+    """
+    try:
+        return TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+    except DAMAGE:
+        return None
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -100,7 +131,6 @@ def central_square(image: Image.Image, dim: int) -> Image.Image:
 
 def looks_like_a_picture(head: bytes) -> bool:
     """Whether a file that begins so may be of one of FORMATS; it may be damaged further on."""
-    Image.preinit()
     Image.init()
     return any(Image.OPEN[name][1](head) is True for name in FORMATS if name in Image.OPEN)
 

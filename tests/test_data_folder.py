@@ -1,5 +1,7 @@
 """A folder of one's own pictures as a data set."""
 
+import os
+import re
 import shutil
 from pathlib import Path
 
@@ -33,8 +35,9 @@ def test_is_a_data_set_of_its_class_folders(folder):
     dataset = data.load(str(folder))
     assert dataset.class_names == ("cat", "dog")
     assert (dataset.original_dim, dataset.resize_dim) == (32, 24)
-    assert np.bincount(dataset.train.labels).tolist() == [8, 4]
-    assert np.bincount(dataset.test.labels).tolist() == [2, 1]
+    counts = [np.bincount(split.labels) for split in (dataset.train, dataset.test)]
+    assert sum(counts).tolist() == [10, 5]
+    assert np.min(counts) >= 1
     for split in (dataset.train, dataset.test):
         assert split.labels.dtype == np.int32
         records = split.records[:]
@@ -60,11 +63,27 @@ def test_is_divided_by_what_is_in_the_files_not_by_their_names(folder):
     assert shades(data.load(str(folder.with_name("elsewhere"))).test) == before
 
 
-def test_one_more_picture_hardly_changes_how_it_is_divided(folder):
-    before = set(shades(data.load(str(folder)).test))
-    draw(folder / "cat" / "more.png", 123)
-    after = set(shades(data.load(str(folder)).test))
-    assert len(before - after) <= 1
+def test_no_picture_changes_sides_when_others_come_or_go(folder):
+    for index in range(10, 40):
+        draw(folder / "cat" / f"{index}.png", 5 * index, size=(index, 7))
+    before = data.load(str(folder))
+    for index in range(40, 60):
+        draw(folder / "cat" / f"{index}.png", index, size=(index, 9))
+    after = data.load(str(folder))
+    assert len(after.train.labels) + len(after.test.labels) == 65
+    assert {*shades(before.test)} <= {*shades(after.test)}
+    for index in range(40, 60):
+        (folder / "cat" / f"{index}.png").unlink()
+    again = data.load(str(folder))
+    assert shades(again.test) == shades(before.test)
+
+
+def test_about_a_fifth_is_for_testing(tmp_path):
+    for index in range(400):
+        draw(tmp_path / "ab"[index % 2] / f"{index}.png", index % 256, size=(4 + index // 256, 4))
+    test = data.load(str(tmp_path)).test
+    assert 0.14 < len(test.labels) / 400 < 0.26
+    assert np.bincount(test.labels).min() > 20
 
 
 def test_may_say_itself_what_is_for_testing(tmp_path):
@@ -117,6 +136,20 @@ class TestLeavesOut:
         assert len(dataset.train.labels) == len(dataset.test.labels) == 2
         assert "train/cat/2.png" in capsys.readouterr().err
 
+    def test_what_lies_outside_or_too_deep_and_says_so(self, folder, capsys):
+        draw(folder / "loose.png", 1)
+        draw(folder / "cat" / "deep" / "1.png", 2)
+        dataset = data.load(str(folder))
+        assert len(dataset.train.labels) + len(dataset.test.labels) == 15
+        err = capsys.readouterr().err
+        assert re.search(r"outside of the class folders: \S+loose\.png\n", err)
+        assert re.search(r"folders within class folders: \S+cat/deep\n", err)
+
+    def test_pipes_without_waiting_for_them(self, folder, capsys):
+        os.mkfifo(folder / "cat" / "pipe.jpg")
+        data.load(str(folder))
+        assert "cat/pipe.jpg" in capsys.readouterr().err
+
     def test_names_only_the_first_few(self, folder, capsys):
         for index in range(20):
             (folder / "cat" / f"{index}.txt").write_text("hello")
@@ -142,11 +175,24 @@ class TestIsRefused:
 
     def test_when_it_is_not_there(self, tmp_path):
         message = self.error_of(tmp_path / "nothing")
-        assert "is neither a data set of this project nor a folder that can be read" in message
+        assert "nothing: is no folder, and none of the data sets cifar10, digits" in message
 
     def test_when_it_is_a_file(self, tmp_path):
         (tmp_path / "a.jpg").touch()
-        assert "nor a folder that can be read" in self.error_of(tmp_path / "a.jpg")
+        assert "is no folder, and none of" in self.error_of(tmp_path / "a.jpg")
+
+    def test_when_it_is_a_link_to_itself(self, tmp_path):
+        (tmp_path / "loop").symlink_to(tmp_path / "loop")
+        assert "is no folder, and none of" in self.error_of(data.full_name(tmp_path / "loop"))
+
+    def test_when_its_name_is_not_in_utf8(self, folder):
+        odd = folder.with_name("p\udcff")
+        folder.rename(odd)
+        assert "is not in UTF-8" in self.error_of(odd)
+
+    def test_with_one_of_train_and_test(self, folder):
+        draw(folder / "train" / "cat" / "1.png", 1)
+        assert "holds a folder 'train' but none called 'test'" in self.error_of(folder)
 
     def test_with_one_class(self, tmp_path):
         draw(tmp_path / "cat" / "1.png", 1)

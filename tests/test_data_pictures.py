@@ -1,5 +1,6 @@
 """Picture files of every kind become records; what is no picture is named."""
 
+import os
 import struct
 import zlib
 
@@ -151,6 +152,17 @@ class TestGeometry:
         stored.save(tmp_path / "a.jpg", exif=exif, quality=95)
         assert_red_over_blue(pixels(tmp_path / "a.jpg", 32))
 
+    def test_odd_exif_data_do_not_matter(self, halves, tmp_path):
+        exif = Image.Exif()
+        exif.update({0x0112: 3, 0x010E: "a title"})
+        halves.transpose(Image.Transpose.ROTATE_180).save(tmp_path / "a.jpg", exif=exif)
+        content = (tmp_path / "a.jpg").read_bytes()
+        # A text said to be a fraction: what ImageOps.exif_transpose stumbles over.
+        entry = content.index(b"\x01\x0e\x00\x02")
+        odd = content[: entry + 2] + b"\x00\x05" + content[entry + 4 :]
+        (tmp_path / "odd.jpg").write_bytes(odd)
+        assert_red_over_blue(pixels(tmp_path / "odd.jpg", 32))
+
     def test_a_large_jpeg_looks_like_itself_as_png(self, halves, tmp_path):
         large = halves.resize((3_000, 2_000))
         large.save(tmp_path / "a.jpg", quality=95)
@@ -177,7 +189,7 @@ class TestWhatIsNoPicture:
         assert "No such file" in self.error_of(tmp_path / "a.jpg")
 
     def test_is_a_folder(self, tmp_path):
-        assert "directory" in self.error_of(tmp_path)
+        assert "it is no file" in self.error_of(tmp_path)
 
     def test_is_empty(self, tmp_path):
         (tmp_path / "a.png").touch()
@@ -204,13 +216,20 @@ class TestWhatIsNoPicture:
         (tmp_path / "bomb.png").write_bytes(png[:16] + header + crc + png[33:])
         assert "pixels, which may be an attack" in self.error_of(tmp_path / "bomb.png")
 
+    def test_is_no_file(self, tmp_path):
+        os.mkfifo(tmp_path / "pipe.jpg")
+        assert "it is no file" in self.error_of(tmp_path / "pipe.jpg")
+
     @given(position=st.integers(0, 400), value=st.integers(0, 255))
     def test_is_damaged_anywhere(self, tmp_path_factory, position, value):
         folder = tmp_path_factory.getbasetemp()
         for name in ("jpg", "png", "gif", "bmp", "webp"):
             path = folder / f"damaged.{name}"
             if not path.exists():
-                Image.linear_gradient("L").resize((16, 16)).convert("RGB").save(path)
+                exif = Image.Exif()
+                exif.update({0x0112: 6, 0x010E: "title", 0x011A: 72.0})
+                picture = Image.linear_gradient("L").resize((16, 16)).convert("RGB")
+                picture.save(path, **({} if name in ("gif", "bmp") else {"exif": exif}))
             content = bytearray(path.read_bytes())
             content[position % len(content)] = value
             broken = folder / f"broken.{name}"

@@ -68,7 +68,8 @@ class TestSettingsFiles:
 numbers = st.integers().map(str) | st.floats().map(str) | st.text(string.printable, max_size=8)
 FLAGS = (
     "--batch_size --num_epochs --seed --learning_rate --eval_every --num_towers --held_out "
-    "--recipe chapter --dataset --run_dir --data_dir --eval_only --help -- -x"
+    "--recipe chapter --dataset --run_dir --data_dir --eval_only --split test --checkpoint "
+    "--watch --init_from --original_dim --help -- -x"
 )
 flags = st.sampled_from(FLAGS.split())
 

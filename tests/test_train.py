@@ -230,7 +230,7 @@ class TestHelp:
         (["--learning_rate", "nan"], "argument --learning_rate: 'nan' is no number above 0"),
         (["--num_epochs", "-1"], "argument --num_epochs: '-1' is no number above 0"),
         (["--seed", "-1"], "argument --seed: '-1' is no whole number from 0"),
-        (["--dataset", "mnist"], "mnist: is neither a data set of this project nor a folder"),
+        (["--dataset", "mnist"], "mnist: is no folder, and none of the data sets cifar10, digits"),
         (["--original_dim", "64"], "--original_dim 64: the pictures of digits have 32 x 32"),
         (["--split", "train"], "--split goes with --eval_only"),
         (["--eval_only", "--watch", "--checkpoint", "a"], "leave out --checkpoint"),

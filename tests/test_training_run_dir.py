@@ -52,6 +52,7 @@ def test_a_run_may_go_on_for_longer(tmp_path):
         ("seed", 1),
         ("recipe", "chapter"),
         ("held_out", 300),
+        ("init_from", "runs/other"),
     ],
 )
 def test_a_run_cannot_become_another_one(tmp_path, name, value):

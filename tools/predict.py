@@ -41,7 +41,11 @@ def main(arguments: list[str] | None = None) -> int:
       Exit code: 0 when all is done, 1 when a file had to be skipped, 2 for what only the user can
       mend, 130 after Ctrl-C.
     """
-    parser = Parser(prog="tools.predict", description=__doc__.splitlines()[0])
+    parser = Parser(
+        prog="tools.predict",
+        description=__doc__.splitlines()[0],
+        epilog="The net sees the central square of a picture, as wide as its shorter side.",
+    )
     parser.add_argument("pictures", nargs="+", help="files, folders with all in them, or globs")
     parser.add_argument(
         "--run_dir",
@@ -74,7 +78,12 @@ def predict(flags: argparse.Namespace) -> int:
     skipped = 0
     with (
         ServingNet(run) as net,
-        tqdm(total=len(paths), unit=" pictures", disable=None, delay=1, leave=False) as bar,
+        tqdm(
+            total=len(paths),
+            unit=" pictures",
+            leave=False,
+            disable=True if len(paths) <= BATCH_SIZE else None,  # None: only on a terminal
+        ) as bar,
         contextlib.closing(classify(paths, net)) as classified,
     ):
         for path, probs in classified:

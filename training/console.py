@@ -28,6 +28,7 @@ for line in sys.stdin.buffer:
     if not unwanted.match(line):
         os.write(2, line)
 """
+MOST_COLUMNS = 20  # of a table for people
 PLAIN_LINE_SECONDS = 10.0  # where there is no terminal for a bar
 
 
@@ -186,11 +187,12 @@ def print_classes(results: dict) -> None:
     for name in names:
         shares = results["class_precisions"][name], results["class_accuracies"][name]
         rows.append((name, f"{results['class_pictures'][name]:,}", *map(percent, shares)))
-    counts = results["confusion_matrix"]
-    matrix = [("", *names)]
-    matrix += [(name, *map(str, row)) for name, row in zip(names, counts, strict=True)]
     print(f"\n{aligned(rows, left=(0,))}")
-    print(f"\nof each class (rows), taken for (columns)\n{aligned(matrix, left=(0,))}")
+    counts = results["confusion_matrix"]
+    if len(names) <= MOST_COLUMNS:
+        matrix = [("", *names)]
+        matrix += [(name, *map(str, row)) for name, row in zip(names, counts, strict=True)]
+        print(f"\nof each class (rows), taken for (columns)\n{aligned(matrix, left=(0,))}")
     print(
         f"\nexpected calibration error {results['calibration_error']:.2%} "
         "(how far off the probabilities are)"

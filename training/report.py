@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from training.checkpoints import checkpoint_step, find_damage
+import tensorflow.compat.v1 as tf
+
+from training.checkpoints import newest_checkpoint
 from training.console import print_classes, print_evaluation, print_report
 from training.evaluation import Evaluator
 from training.net import load_dataset, load_net, load_run, split_of
-from training.run_dir import RunError, is_training, output_dir, write_bytes
+from training.run_dir import RunError, is_training, output_dir
 from training.summaries import confusion_matrix, png
 
-QUIET_SECONDS = 5  # without a new checkpoint; then it is asked whether the training goes on
+POLL_SECONDS = 1
 
 
 def report(
@@ -44,7 +48,10 @@ def report(
     evaluation = None
     with Evaluator(model, split, dataset.class_names, split_name) as evaluator:
         for path in checkpoints:
-            evaluation = evaluator.evaluate(path)
+            try:
+                evaluation = evaluator.evaluate(path)
+            except tf.errors.NotFoundError:  # the training has deleted it meanwhile
+                continue
             print_evaluation(evaluation, split_name)
         if evaluation is None:
             raise RunError(f"{run_dir}: nothing is trained there, and it has no whole checkpoint.")
@@ -53,16 +60,20 @@ def report(
     print_classes(results)
     matrix = confusion_matrix(split.labels, evaluation.predictions, dataset.class_names)
     drawing = output_dir(run_dir) / f"confusion_matrix_{split_name}.png"
-    drawing.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(drawing, png(matrix))
-    print(f"\ndrawn in {drawing}")
+    try:
+        drawing.parent.mkdir(parents=True, exist_ok=True)
+        drawing.write_bytes(png(matrix))
+        print(f"\ndrawn in {drawing}")
+    except OSError as error:  # somebody else's run, say: all that was asked for is printed
+        print(f"{drawing}: not drawn ({error.strerror})", file=sys.stderr)
 
 
 def new_checkpoints(run_dir: Path) -> Iterator[str]:
     """Each new checkpoint, from the newest there is, until the training has ended.
 
     One that comes while another is being evaluated may be passed over, as with every continuous
-    evaluator of TF1.
+    evaluator of TF1. (tf_slim.evaluation.checkpoints_iterator asks TensorFlow's index file
+    `checkpoint`, which may be missing, or name one that is damaged; here the files are asked.)
 
     Args:
       run_dir: folder of a run.
@@ -70,14 +81,14 @@ def new_checkpoints(run_dir: Path) -> Iterator[str]:
     Yields:
       Paths without extension, of whole checkpoints.
     """
-    import tf_slim  # takes a second
-
-    paths = tf_slim.evaluation.checkpoints_iterator(
-        str(run_dir), timeout=QUIET_SECONDS, timeout_fn=lambda: not is_training(run_dir)
-    )
-    for path in paths:
-        if find_damage(path) is None:
-            yield path
-            settings, _ = load_net(run_dir)  # the run may have been made longer meanwhile
-            if checkpoint_step(path) >= settings["total_steps"]:
-                return
+    last = None
+    while True:
+        goes_on = is_training(run_dir)  # asked first: what it saves last must not be missed
+        checkpoint = newest_checkpoint(run_dir)
+        if checkpoint not in (None, last):
+            yield checkpoint
+            last = checkpoint
+        elif not goes_on:
+            return
+        else:
+            time.sleep(POLL_SECONDS)

@@ -30,7 +30,7 @@ FIXED_SETTINGS = (
 
 
 # The run that comes with the project; pretrained/README.md says what it can do.
-PRETRAINED = Path(__file__).parents[1] / "pretrained"
+PRETRAINED = Path(__file__).resolve().parents[1] / "pretrained"
 
 
 class RunError(Exception):
@@ -50,7 +50,8 @@ def open_run_dir(run_dir: Path, settings: dict) -> Iterator[None]:
     check_name(run_dir)
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(run_dir / "trainer.lock", timeout=0).acquire()
+        # A little patience, as is_training takes the lock for a moment.
+        lock = FileLock(run_dir / "trainer.lock", timeout=1).acquire()
     except Timeout:
         raise RunError(
             f"{run_dir}: {holder(run_dir)} trains there; wait for it, stop it, or give another "
@@ -78,17 +79,18 @@ def open_run_dir(run_dir: Path, settings: dict) -> Iterator[None]:
 
 def output_dir(run_dir: Path) -> Path:
     """Where to put what is made of a run: its folder, but not that of PRETRAINED."""
-    if run_dir.resolve() != PRETRAINED:
-        return run_dir
-    return Path("runs", PRETRAINED.name)
+    return run_dir if run_dir.resolve() != PRETRAINED else Path("runs", PRETRAINED.name)
 
 
 def is_training(run_dir: Path) -> bool:
-    """Whether a process trains there now."""
+    """Whether a process trains there now; True too where that cannot be known."""
+    path = run_dir / "trainer.lock"
     try:
-        with FileLock(run_dir / "trainer.lock", timeout=0):
+        if not path.exists():
             return False
-    except Timeout:
+        with FileLock(path, timeout=0):
+            return False
+    except (Timeout, PermissionError):
         return True
 
 
@@ -169,11 +171,6 @@ def write_json(path: Path, content: dict) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Writes a text file as `write_bytes` does."""
-    write_bytes(path, content.encode())
-
-
-def write_bytes(path: Path, content: bytes) -> None:
     """Writes a file in one step: a reader finds the old one or the new one, whole.
 
     Raises:
@@ -181,7 +178,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     """
     new = path.with_name(f".{path.name}.new")
     try:
-        new.write_bytes(content)
+        new.write_text(content, encoding="utf-8")
         new.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):

@@ -26,7 +26,7 @@ from training.summaries import png, records_to_pictures
 CALIBRATION_PICTURES = 500  # whose values say what range each layer's whole numbers stand for
 CONVERTERS_CHATTER = rf"{CHATTER}|fully_quantize:|INFO: Created TensorFlow Lite"
 ONNX_OPSET = 18
-MACHINES_OWN = {"data_dir", "run_dir"}  # settings
+MACHINES_OWN = {"data_dir", "run_dir", "init_from"}  # settings
 
 Probabilities = Callable[[np.ndarray], np.ndarray]
 
@@ -267,8 +267,8 @@ def write_checkpoint(net: ServingNet, path: Path, dataset: Dataset | None) -> No
     with net.session.graph.as_default():  # or the saver would save eagerly
         saved = net.saver.save(net.session, name, step, write_meta_graph=False)
     # Folders of the machine that it was trained on mean nothing elsewhere.
-    settings = {name: net.run.settings[name] for name in net.run.settings.keys() - MACHINES_OWN}
-    write_json(path / "settings.json", dict(sorted(settings.items())))
+    settings = {k: v for k, v in net.run.settings.items() if k not in MACHINES_OWN}
+    write_json(path / "settings.json", settings)
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
         results = read_json(source / "results.json")
         if results["steps"] == step:

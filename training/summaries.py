@@ -7,6 +7,7 @@ numpy arrays, beside it.
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 # The settings that the HParams tab compares. It shows five columns without being asked, the first
 # in the alphabet; all others stand in the text panel.
 COMPARED = ("dataset", "learning_rate", "num_epochs", "recipe", "squeeze_ratio")
+MOST_NAMED_CLASSES = 40  # in a drawing
 WORST = 12  # wrongly classified pictures that are shown
 
 
@@ -147,12 +149,17 @@ def confusion_matrix(
     labels: np.ndarray, predictions: np.ndarray, class_names: tuple[str, ...]
 ) -> Image.Image:
     """How many pictures of each class were taken for which."""
-    from matplotlib.figure import Figure  # takes a second to import; needed once a run
     from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
 
-    size = 1.2 + 0.4 * len(class_names)  # inches; TensorBoard shrinks what is wide
-    figure = Figure(figsize=(size, size), layout="constrained")
     counts = confusion_matrix(labels, predictions, labels=range(len(class_names)))
+    if len(class_names) > MOST_NAMED_CLASSES:  # a name and a number each would take gigabytes
+        figure = new_figure(8, 8)
+        ax = figure.subplots()
+        ax.imshow(counts, cmap="Blues")
+        ax.set(xlabel="Predicted label", ylabel="True label")
+        return drawn(figure)
+    size = 1.2 + 0.4 * len(class_names)  # inches; TensorBoard shrinks what is wide
+    figure = new_figure(size, size)
     display = ConfusionMatrixDisplay(counts, display_labels=class_names)
     display.plot(
         ax=figure.subplots(), cmap="Blues", colorbar=False, xticks_rotation=45, values_format="d"
@@ -171,8 +178,6 @@ def worst(
       class_names: one per class.
       dim: side of a stored picture in pixels.
     """
-    from matplotlib.figure import Figure
-
     own = probs[np.arange(len(probs)), split.labels]
     wrong = np.flatnonzero(probs.argmax(axis=1) != split.labels)
     shown = wrong[np.argsort(own[wrong], kind="stable")][:WORST]
@@ -180,7 +185,7 @@ def worst(
         return None
     columns = min(4, len(shown))
     rows = -(-len(shown) // columns)
-    figure = Figure(figsize=(1.1 * columns, 1.5 * rows), layout="constrained")
+    figure = new_figure(1.1 * columns, 1.5 * rows)
     axes = np.ravel(figure.subplots(rows, columns))
     for ax in axes:
         ax.axis("off")
@@ -194,6 +199,17 @@ def worst(
             fontsize=7,
         )
     return drawn(figure)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, in inches, that takes every text as it is."""
+    import matplotlib  # takes a second to import; needed once a run
+    from matplotlib.figure import Figure
+
+    # A class may be called $5: no formula. And its name may have letters that the font lacks.
+    matplotlib.rcParams["text.parse_math"] = False
+    warnings.filterwarnings("ignore", "Glyph .* missing from font")
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def drawn(figure: Figure) -> Image.Image:
