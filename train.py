@@ -42,8 +42,8 @@ def parse_flags(arguments: list[str] | None = None) -> argparse.Namespace:
     for name in ("checkpoint", "split", "watch"):
         if getattr(flags, name) and not flags.eval_only:
             parser.error(f"--{name} goes with --eval_only")
-    if flags.watch and flags.checkpoint:
-        parser.error("--watch follows a run; leave out --checkpoint")
+    if flags.checkpoint and (flags.watch or flags.run_dir):
+        parser.error("--checkpoint says which run and which part of it; leave out the other flag")
     if flags.num_towers and flags.batch_size % flags.num_towers:
         parser.error(
             f"--num_towers {flags.num_towers} does not divide --batch_size {flags.batch_size}"
@@ -99,7 +99,8 @@ def add_training_flags(add: Callable) -> None:
         type=positive(float, 1_000_000),
         help="how many times each training picture is shown "
         f"(default: {recipe.NUM_EPOCHS['digits']:g} for digits, "
-        f"{recipe.NUM_EPOCHS['cifar10']:g} for cifar10, which is 10,000 steps)",
+        f"{recipe.NUM_EPOCHS['cifar10']:g} for cifar10, which is 10,000 steps, "
+        f"{recipe.NUM_EPOCHS_ELSEWHERE:g} for your own pictures)",
     )
     add(
         "--batch_size",
@@ -180,11 +181,14 @@ def train(flags: argparse.Namespace) -> int:
         split_name = "validation"
     schedule = make_schedule(flags, name, len(dataset.train.labels))
     load_tensorflow_quietly()  # takes seconds: only once the flags and the data are right
+    from training.checkpoints import all_checkpoints
     from training.net import build_model, describe, load_run
     from training.run import run
 
     model = build_model(dataset)
-    init_from = flags.init_from and load_run(flags.init_from)
+    # A run that goes on has begun already.
+    is_new = flags.init_from and not all_checkpoints(run_dir)
+    init_from = load_run(flags.init_from) if is_new else None
     settings = {
         **describe(name, dataset, model),
         **schedule.settings(),
@@ -235,6 +239,8 @@ def run_to_evaluate(flags: argparse.Namespace) -> Path:
     Raises:
       RunError: it holds no run, or one of another data set.
     """
+    if flags.checkpoint and flags.checkpoint.is_dir():
+        raise RunError(f"--checkpoint {flags.checkpoint}: is a folder; give it as --run_dir.")
     run_dir = flags.checkpoint.parent if flags.checkpoint else run_dir_of(flags)
     check_name(run_dir)
     settings = read_settings(run_dir)

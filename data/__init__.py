@@ -92,6 +92,8 @@ def load(
         download failed.
     """
     if name not in names():
+        if data_dir is not None:
+            raise DataError("--data_dir: --dataset names the folder itself; leave it out.")
         if not os.path.isdir(name):
             raise DataError(
                 f"--dataset {name}: is no folder, and none of the data sets {', '.join(names())}; "

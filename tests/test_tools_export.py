@@ -193,6 +193,31 @@ class TestWithoutTheTestPictures:
         assert not (run_dir / "export").exists()
 
 
+class TestWhatIsInTheWay:
+    def test_is_left_alone(self, run, trained, tmp_path):
+        (tmp_path / "checkpoint").mkdir()
+        (tmp_path / "checkpoint" / "thesis.txt").write_text("mine")
+        flags = ("--formats", "frozen_graph", "checkpoint", "--out", tmp_path)
+        code, printed, err = run("--run_dir", trained.run_dir, *flags)
+        assert (code, printed) == (2, "")
+        assert "checkpoint: is there, but no earlier export; give another --out" in err
+        assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
+
+    def test_is_a_file_where_the_folder_should_be(self, run, trained, tmp_path):
+        (tmp_path / "out").touch()
+        flags = ("--formats", "frozen_graph", "--out", tmp_path / "out")
+        code, printed, err = run("--run_dir", trained.run_dir, *flags)
+        assert (code, printed) == (2, "")
+        assert re.search(r"out: cannot be written \(.*\); .* another --out\.\n$", err)
+
+
+def test_a_format_named_twice_is_written_once(run, trained, tmp_path):
+    flags = ("--formats", "frozen_graph", "frozen_graph", "--out", tmp_path)
+    code, printed, _ = run("--run_dir", trained.run_dir, *flags)
+    assert code == 0
+    assert printed.count("frozen_graph") == 1
+
+
 def test_a_missing_package_is_named(run, trained, monkeypatch):
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -82,6 +83,21 @@ def test_takes_files_folders_and_globs_in_the_order_given(run, folder):
     _, out, _ = run(folder / "even" / "04.bmp", folder / "odd", f"{folder}/even/*.png")
     names = re.findall(r"(\d\d)\.\w+: ", out)
     assert names == ["04", *(f"{i:02}" for i in range(1, 20, 2)), "00", "06", "12", "18"]
+
+
+def test_names_each_file_once_however_often_it_is_found(run, folder):
+    _, out, _ = run(f"{folder}/**")
+    assert out.count("\n") == 20
+
+
+def test_settings_of_another_net_are_one_sentence(run, folder, trained, tmp_path):
+    for change in ({"class_names": ["a", "b"]}, {"original_dim": "32"}, {"class_names": []}):
+        shutil.copytree(trained.run_dir, tmp_path / "run", dirs_exist_ok=True)
+        settings = json.loads((tmp_path / "run" / "settings.json").read_text())
+        (tmp_path / "run" / "settings.json").write_text(json.dumps(settings | change))
+        code, out, err = run(folder, run_dir=tmp_path / "run")
+        assert (code, out, err.count("\n")) == (2, "", 1), change
+        assert re.search(r"settings\.json(: does not describe| describes) a net", err)
 
 
 def test_takes_a_file_whose_name_looks_like_a_glob(run, folder, tmp_path):

@@ -37,19 +37,26 @@ if TYPE_CHECKING:  # they take seconds to import
 
 
 class Format(NamedTuple):
-    """The file or folder that a format becomes, and the packages that only it needs."""
+    """The file or folder that a format becomes.
+
+    Attributes:
+      path: its name.
+      packages: those that only this format needs.
+      marker: file by which a folder is known as such an export; None for a format of one file.
+    """
 
     path: str
     packages: tuple[str, ...] = ()
+    marker: str | None = None
 
 
 FORMATS = {
-    "saved_model": Format("saved_model"),
+    "saved_model": Format("saved_model", marker="saved_model.pb"),
     "frozen_graph": Format("frozen_graph.pb"),
     "tflite": Format("squeezenet.tflite", ("ai_edge_litert",)),
     "tflite_int8": Format("squeezenet_int8.tflite", ("ai_edge_litert",)),
     "onnx": Format("squeezenet.onnx", ("tf2onnx", "onnxruntime")),
-    "checkpoint": Format("checkpoint"),
+    "checkpoint": Format("checkpoint", marker="settings.json"),
 }
 NOISE_PICTURES = 256  # to compare with where the test pictures are not at hand
 BATCH_SIZE = 250
@@ -113,22 +120,26 @@ def export(flags: argparse.Namespace) -> int:
     import tensorflow.compat.v1 as tf
 
     from training import serving
+    from training.checkpoints import reason
     from training.net import load_run
 
     run = load_run(flags.run_dir)
     dataset = find_dataset(run.settings, flags)
     out = flags.out or output_dir(Path(run.checkpoint).parent) / "export"
-    out.mkdir(parents=True, exist_ok=True)
-    try:
-        with serving.ServingNet(run) as net, tempfile.TemporaryDirectory(dir=out) as new:
-            rows = write_and_compare(net, flags.formats, Path(new), dataset)
-            for name in flags.formats:  # whole now
-                replace(Path(new, FORMATS[name].path), out / FORMATS[name].path)
-    except tf.errors.OpError as error:
-        raise RunError(
-            f"{out}: cannot be written ({error.message}); free or mend the disk, or give another "
-            "--out."
-        ) from error
+    formats = list(dict.fromkeys(flags.formats))
+    check_targets(out, formats)
+    with serving.ServingNet(run) as net:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=out) as new:
+                rows = write_and_compare(net, formats, Path(new), dataset)
+                for name in formats:  # whole now
+                    replace(Path(new, FORMATS[name].path), out / FORMATS[name].path)
+        except (OSError, tf.errors.OpError) as error:
+            raise RunError(
+                f"{out}: cannot be written ({getattr(error, 'strerror', None) or reason(error)}); "
+                "free or mend the disk, or give another --out."
+            ) from error
     print(shown(rows))
     if dataset is None:
         print(f"\ncompared on {NOISE_PICTURES} pictures of noise, as the test pictures are missing")
@@ -145,6 +156,15 @@ def check_packages(formats: list[str]) -> None:
                     f"--formats {name}: needs the package {package}; run `pip install -r "
                     "requirements-export.txt`, or choose other formats."
                 )
+
+
+def check_targets(out: Path, formats: list[str]) -> None:
+    """Raises RunError when something other than an earlier export is in the way."""
+    for name in formats:
+        path, marker = out / FORMATS[name].path, FORMATS[name].marker
+        known = (path / marker).is_file() if marker else path.is_file()
+        if path.is_symlink() or (path.exists() and not known):
+            raise RunError(f"{path}: is there, but no earlier export; give another --out.")
 
 
 def find_dataset(settings: dict, flags: argparse.Namespace) -> data.Dataset | None:
@@ -200,8 +220,10 @@ def in_batches(function: Callable, pictures: np.ndarray) -> np.ndarray:
     """The probabilities of all pictures."""
     import numpy as np
 
-    starts = range(0, len(pictures), BATCH_SIZE)
-    return np.concatenate([function(pictures[start : start + BATCH_SIZE]) for start in starts])
+    # At the size of CIFAR-10's pictures BATCH_SIZE of them, of larger ones fewer.
+    size = max(1, BATCH_SIZE * 32**2 // max(32**2, pictures[0].size // 3))
+    starts = range(0, len(pictures), size)
+    return np.concatenate([function(pictures[start : start + size]) for start in starts])
 
 
 def compare(
@@ -237,7 +259,7 @@ def size_of(path: Path) -> int:
 
 
 def replace(new: Path, path: Path) -> None:
-    """Moves a file or folder to its place, where an older one may be."""
+    """Moves a file or folder to its place, where an earlier export may be."""
     if path.is_dir():
         shutil.rmtree(path)
     new.replace(path)

@@ -113,7 +113,7 @@ def find_files(arguments: list[str]) -> list[Path]:
             what = "holds no files" if is_there else "there is no such file or folder"
             raise DataError(f"{argument}: {what}; give a picture, or a folder of pictures.")
         paths += found
-    return paths
+    return list(dict.fromkeys(paths))  # `**` finds folders, and what is in them
 
 
 def files_in(path: Path) -> Iterator[Path]:
@@ -121,11 +121,18 @@ def files_in(path: Path) -> Iterator[Path]:
     if not path.is_dir():
         yield path
         return
-    for folder, subfolders, names in os.walk(path):
+    for folder, subfolders, names in os.walk(path, onerror=raise_data_error):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         for name in sorted(names):
             if not name.startswith("."):
                 yield Path(folder, name)
+
+
+def raise_data_error(error: OSError) -> None:
+    """Says of a folder that it cannot be read; without it, os.walk would pass it over."""
+    raise DataError(
+        f"{error.filename}: cannot be read ({error.strerror}); mend it or leave it out."
+    ) from error
 
 
 def classify(paths: list[Path], net: ServingNet) -> Iterator[tuple[Path, np.ndarray | DataError]]:
@@ -137,12 +144,14 @@ def classify(paths: list[Path], net: ServingNet) -> Iterator[tuple[Path, np.ndar
     import numpy as np
 
     from data.pictures import try_to_read
+    from training.net import batch_size_for
     from training.summaries import records_to_pictures
 
     dim = net.run.model.original_dim
+    batch_size = batch_size_for(net.run.model, BATCH_SIZE)
 
     def classify_batch(start: int) -> list[tuple[Path, np.ndarray | DataError]]:
-        batch = paths[start : start + BATCH_SIZE]
+        batch = paths[start : start + batch_size]
         records = [try_to_read(path, dim) for path in batch]
         good = [record for record in records if not isinstance(record, DataError)]
         pictures = records_to_pictures(np.array(good), dim) if good else ()
@@ -152,9 +161,12 @@ def classify(paths: list[Path], net: ServingNet) -> Iterator[tuple[Path, np.ndar
             for path, record in zip(batch, records, strict=True)
         ]
 
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        batches = threads.map(classify_batch, range(0, len(paths), BATCH_SIZE))
+    threads = ThreadPoolExecutor(os.cpu_count())
+    try:
+        batches = threads.map(classify_batch, range(0, len(paths), batch_size))
         yield from itertools.chain.from_iterable(batches)
+    finally:  # `tools.predict folder | head`: what nobody reads on is not classified
+        threads.shutdown(cancel_futures=True)
 
 
 def as_text(path: Path, probs: np.ndarray, class_names: list[str]) -> str:

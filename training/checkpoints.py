@@ -54,6 +54,18 @@ class CheckpointWriter:
             ) from error
 
 
+def check_fits(checkpoint: str, variables: list[tf.Variable]) -> None:
+    """Raises RunError when a checkpoint lacks a variable, or has it in another shape."""
+    shapes = dict(tf.train.list_variables(checkpoint))
+    for variable in variables:
+        name, shape = variable.op.name, variable.shape.as_list()
+        if shapes.get(name) != shape:
+            raise RunError(
+                f"{checkpoint}: its {name} has the shape {shapes.get(name)}, where settings.json "
+                f"describes a net with {shape}; restore the settings that belong to it."
+            )
+
+
 def keep_best(run_dir: Path, checkpoint: str, step: int, accuracy: float) -> None:
     """Copies a checkpoint to best.ckpt-<step> when it is more accurate than the best before.
 

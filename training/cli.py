@@ -61,7 +61,10 @@ def run_command(
         return 1
     except OSError as error:  # `python train.py > log` on a full disk
         where = error.filename or "the output"
-        print(f"{name}: error: {where}: {error.strerror}; mend it and try again.", file=sys.stderr)
+        print(
+            f"{name}: error: {where}: {error.strerror or error}; mend it and try again.",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:  # outside of a training, which ends in order
         print(f"{name}: stopped", file=sys.stderr)

@@ -12,7 +12,9 @@ import tensorflow.compat.v1 as tf
 
 from data import Split
 from squeezenet_model import SqueezeNetModel
+from training.checkpoints import check_fits
 from training.input_pipeline import preprocessed
+from training.net import batch_size_for
 
 BATCH_SIZE = 250  # large enough to keep a core busy, small enough for several in its cache
 
@@ -97,7 +99,12 @@ class Evaluator:
         self.session.close()
 
     def restore(self, checkpoint: str) -> None:
-        """Takes the variables of a checkpoint, a path without extension."""
+        """Takes the variables of a checkpoint, a path without extension.
+
+        Raises:
+          RunError: they are of another net.
+        """
+        check_fits(checkpoint, self.variables)
         with self.session.graph.as_default():  # or the saver would restore eagerly
             self.saver.restore(self.session, checkpoint)
 
@@ -108,7 +115,7 @@ class Evaluator:
           checkpoint: path without extension, as `tf.train.Saver` gives it.
         """
         self.restore(checkpoint)
-        starts = range(0, len(self.split.labels), BATCH_SIZE)
+        starts = range(0, len(self.split.labels), self._batch_size())
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             probs, predictions, losses = zip(*threads.map(self._run_batch, starts), strict=True)
         probs, predictions = np.concatenate(probs), np.concatenate(predictions)
@@ -121,29 +128,32 @@ class Evaluator:
             loss=float(np.sum(losses) / len(self.split.labels)),
         )
 
+    def _batch_size(self) -> int:
+        return batch_size_for(self.model, BATCH_SIZE)
+
     def weights(self) -> dict[str, np.ndarray]:
         """The restored variables, by name."""
         return self._by_name(self.variables, self.session.run(self.variables))
 
     def activations(self) -> dict[str, np.ndarray]:
-        """What each convolution's ReLU gives for the first BATCH_SIZE pictures, by scope.
+        """What each convolution's ReLU gives for the first batch of pictures, by scope.
 
         Returns:
           float32 [pictures, height, width, filters] each.
         """
         relus = [op.outputs[0] for op in self.session.graph.get_operations() if op.type == "Relu"]
-        values = self.session.run(relus, {self.records: self.split.records[:BATCH_SIZE]})
+        values = self.session.run(relus, {self.records: self.split.records[: self._batch_size()]})
         return {
             relu.op.name.removesuffix("/Relu"): value
             for relu, value in zip(relus, values, strict=True)
         }
 
     def gradients(self) -> dict[str, np.ndarray]:
-        """The loss of the first BATCH_SIZE pictures, derived by each variable, by its name."""
+        """The loss of the first batch of pictures, derived by each variable, by its name."""
         if self._gradients is None:
             with self.session.graph.as_default():
                 self._gradients = tf.gradients(self.model.loss, self.variables)
-        batch = slice(BATCH_SIZE)
+        batch = slice(self._batch_size())
         values = self.session.run(
             self._gradients,
             {self.records: self.split.records[batch], self.labels: self.split.labels[batch]},
@@ -199,7 +209,7 @@ class Evaluator:
 
     def _run_batch(self, start: int) -> tuple[np.ndarray, np.ndarray, float]:
         """Probabilities, predictions and summed loss of the batch that begins at picture start."""
-        batch = slice(start, start + BATCH_SIZE)
+        batch = slice(start, start + self._batch_size())
         labels = self.split.labels[batch]
         probs, predictions, loss = self.session.run(
             [self.model.probs, self.model.predictions, self.model.loss],

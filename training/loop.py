@@ -237,7 +237,7 @@ def run_session(
     """
     training_step, input_hook = build_graph(model, dataset, schedule)
     if checkpoint is None and init_from is not None:
-        left_out = initialize_from(init_from, dataset.class_names)
+        left_out = initialize_from(init_from, dataset.class_names, schedule.recipe)
         recorder.initialized(init_from.checkpoint, left_out)
     checkpoints = CheckpointWriter(run_dir)
     first_step = checkpoint_step(checkpoint) if checkpoint else 0

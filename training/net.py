@@ -9,11 +9,13 @@ from typing import NamedTuple
 import tensorflow.compat.v1 as tf
 
 import data
-from data import Dataset, Split
+from data import DataError, Dataset, Split
 from squeezenet_model import SqueezeNetModel
 from training.checkpoints import find_damage, newest_checkpoint
+from training.recipe import CHAPTER, Recipe
 from training.run_dir import RunError, check_name, read_settings
 
+CIFAR10_CROP = 24  # side of what the net sees of a picture of CIFAR-10, in pixels
 LAST_LAYER = "final_conv"  # the only one whose filters stand for the classes
 
 
@@ -40,9 +42,13 @@ def restore_model(settings: dict) -> SqueezeNetModel:
     Raises:
       LookupError, TypeError, ValueError: they describe none.
     """
-    model = SqueezeNetModel(
-        settings["original_dim"], settings["resize_dim"], len(settings["class_names"])
-    )
+    original_dim, resize_dim = settings["original_dim"], settings["resize_dim"]
+    class_names = settings["class_names"]
+    if not (type(original_dim) is type(resize_dim) is int and 0 < resize_dim <= original_dim):
+        raise ValueError("no sides of pictures")
+    if not (isinstance(class_names, list) and class_names):
+        raise ValueError("no names of classes")
+    model = SqueezeNetModel(original_dim, resize_dim, len(class_names))
     model.FIRE_PARAMS_1 = fire_params(settings["fire_params_1"])
     model.FIRE_PARAMS_2 = fire_params(settings["fire_params_2"])
     return model
@@ -51,6 +57,11 @@ def restore_model(settings: dict) -> SqueezeNetModel:
 def fire_params(saved: list) -> tuple:
     """FIRE_PARAMS_1 or _2 out of JSON."""
     return tuple((int(squeeze), int(expand), str(name)) for squeeze, expand, name in saved)
+
+
+def batch_size_for(model: SqueezeNetModel, most: int) -> int:
+    """How many pictures to evaluate at once: most at CIFAR-10's size, fewer of larger ones."""
+    return max(1, min(most, most * CIFAR10_CROP**2 // model.resize_dim**2))
 
 
 class Run(NamedTuple):
@@ -81,7 +92,8 @@ def load_net(run_dir: Path, path: Path | None = None) -> tuple[dict, SqueezeNetM
     settings = read_settings(run_dir)
     if settings is None:
         raise RunError(
-            f"{path or run_dir}: is neither the folder of a run nor a checkpoint in one."
+            f"{path or run_dir}: is neither the folder of a run nor a checkpoint in one; give one "
+            "that is."
         )
     try:
         return settings, restore_model(settings)
@@ -112,7 +124,7 @@ def load_run(path: Path) -> Run:
     return Run(settings, model, checkpoint)
 
 
-def initialize_from(run: Run, class_names: Sequence[str]) -> list[str]:
+def initialize_from(run: Run, class_names: Sequence[str], recipe: Recipe) -> list[str]:
     """Makes the trainable variables begin as in a run's checkpoint, as far as their shapes fit.
 
     The last layer is left out if its classes are others: what it knows would be wrong here, not
@@ -121,13 +133,19 @@ def initialize_from(run: Run, class_names: Sequence[str]) -> list[str]:
     Args:
       run: what `load_run` found.
       class_names: of the net in the default graph.
+      recipe: by which it is to be trained.
 
     Returns:
       Names of the variables that begin at random all the same.
 
     Raises:
-      RunError: none of them fits.
+      RunError: none of them fits, or the recipe would change them all at its first step.
     """
+    if recipe.standardized and run.settings.get("recipe") == CHAPTER.name:
+        raise RunError(
+            f"--init_from {run.checkpoint}: its filters have lengths that --recipe {recipe.name} "
+            f"would undo; give --recipe {CHAPTER.name} too."
+        )
     same_classes = run.settings["class_names"] == list(class_names)
     shapes = dict(tf.train.list_variables(run.checkpoint))
     variables = {variable.op.name: variable for variable in tf.trainable_variables()}
@@ -152,22 +170,29 @@ def load_dataset(
 
     Args:
       settings: what the run's settings.json holds.
-      data_dir: folder of the pictures' files, if they are not where they were.
+      data_dir: folder of the pictures' files, or of one's own pictures, if they are not where they
+        were.
       may_download: whether files that are not there may be downloaded.
 
     Raises:
       DataError: the pictures cannot be had.
       RunError: they have other classes now.
     """
-    saved_dir = settings.get("data_dir")
-    if data_dir is None and saved_dir and Path(saved_dir).is_dir():
-        data_dir = Path(saved_dir)
     name = str(settings.get("dataset"))
+    if name not in data.names():  # own pictures, which may have moved
+        name, data_dir = str(data_dir or name), None
+        if not Path(name).is_dir():
+            raise DataError(
+                f"{name}: the pictures that the run was trained on are not there; give their "
+                "folder with --data_dir."
+            )
+    elif data_dir is None and Path(str(settings.get("data_dir"))).is_dir():
+        data_dir = Path(settings["data_dir"])
     dataset = data.load(name, data_dir, may_download, settings["original_dim"])
     if list(dataset.class_names) != settings["class_names"]:
         raise RunError(
-            f"{settings['dataset']}: has the classes {', '.join(dataset.class_names)} now, but the "
-            f"run was trained on {', '.join(settings['class_names'])}."
+            f"{name}: has the classes {', '.join(dataset.class_names)}, but the run was trained on "
+            f"{', '.join(settings['class_names'])}; give the folder of those with --data_dir."
         )
     return dataset
 

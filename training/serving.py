@@ -16,7 +16,7 @@ from PIL import Image
 from tensorflow import image as image_v2  # only its resize filters what it shrinks
 
 from data import Dataset
-from training.checkpoints import CHECKPOINT_NAME
+from training.checkpoints import CHECKPOINT_NAME, check_fits
 from training.console import CHATTER, filtered_stderr
 from training.input_pipeline import preprocessed
 from training.net import Run, load_run
@@ -56,6 +56,7 @@ class ServingNet:
             self.global_step = tf.train.get_or_create_global_step()
             self.saver = tf.train.Saver(save_relative_paths=True)  # so that a folder can be moved
             # As in the Evaluator: a batch a core.
+            check_fits(run.checkpoint, tf.trainable_variables())
             self.session = tf.Session(config=tf.ConfigProto(intra_op_parallelism_threads=1))
             self.saver.restore(self.session, run.checkpoint)
 
@@ -268,6 +269,7 @@ def write_checkpoint(net: ServingNet, path: Path, dataset: Dataset | None) -> No
         saved = net.saver.save(net.session, name, step, write_meta_graph=False)
     # Folders of the machine that it was trained on mean nothing elsewhere.
     settings = {k: v for k, v in net.run.settings.items() if k not in MACHINES_OWN}
+    settings["dataset"] = Path(settings["dataset"]).name
     write_json(path / "settings.json", settings)
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
         results = read_json(source / "results.json")
