@@ -1,8 +1,10 @@
 """What several test files share: TensorFlow made quiet, and one trained run."""
 
+import re
 import resource
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import hypothesis
@@ -58,6 +60,15 @@ def run_train(
         text=True,
         timeout=240,
     )
+
+
+def readme_code(words: str) -> str:
+    """The piece of Python in the README that has these words in it."""
+    readme = (PROJECT / "README.md").read_text()
+    section = readme.split("## In your own code")[1].split("\n## ")[0]
+    pieces = re.findall(r"^(?: {4}.*\n|\n)+", section, re.MULTILINE)
+    (code,) = (textwrap.dedent(piece) for piece in pieces if words in piece)
+    return code
 
 
 def read_events(folder: Path) -> EventAccumulator:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from squeezenet_model import SqueezeNetModel, tf
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, readme_code
 
 # Section D of the chapter, as it is printed there (with the underscore of `squeeze_depth` that the
 # scan lost, and the indentation that the page break lost).
@@ -195,10 +195,7 @@ def test_a_subclass_of_three_lines_is_another_net():
 
 
 def test_the_readmes_own_code_runs(capsys):
-    readme = (PROJECT / "README.md").read_text()
-    section = readme.split("## In your own code")[1].split("\n## ")[0]
-    code = "\n".join(line[4:] for line in section.splitlines() if line.startswith("    "))
-    exec(code, {})
+    exec(readme_code("trainable_variables"), {})
     assert "fire1/expand3x3/kernel" in capsys.readouterr().out
 
 
