@@ -8,6 +8,7 @@ the newest checkpoint there. `python train.py --help` lists the flags.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -193,7 +194,7 @@ def train(flags: argparse.Namespace) -> int:
         **describe(name, dataset, model),
         **schedule.settings(),
         "held_out": flags.held_out,
-        "init_from": flags.init_from and str(flags.init_from.resolve()),
+        "init_from": flags.init_from and os.path.realpath(flags.init_from),
         "data_dir": flags.data_dir and str(flags.data_dir),
         "run_dir": str(run_dir),
     }
@@ -230,7 +231,8 @@ def evaluate(flags: argparse.Namespace) -> int:
 
 def run_dir_of(flags: argparse.Namespace) -> Path:
     """The folder of the run, called after the data set if nothing else is said."""
-    return flags.run_dir or Path("runs", Path(flags.dataset or DEFAULT_DATASET).resolve().name)
+    name = data.full_name(flags.dataset or DEFAULT_DATASET)
+    return flags.run_dir or Path("runs", os.path.basename(name))
 
 
 def run_to_evaluate(flags: argparse.Namespace) -> Path:

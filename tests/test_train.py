@@ -256,6 +256,11 @@ class TestBadSurroundings:
         assert "data_batch_1.bin: 5 bytes, where" in error_of(process)
         assert [path.name for path in tmp_path.iterdir()] == ["cifar-10-batches-bin"]
 
+    def test_a_folder_that_links_to_itself_is_named(self, tmp_path):
+        (tmp_path / "loop").symlink_to("loop")
+        process = run_train("--dataset", "loop", cwd=tmp_path)
+        assert "loop: is no folder, and none of the data sets" in error_of(process)
+
     def test_a_run_dir_that_cannot_be_made_is_named(self, tmp_path):
         (tmp_path / "runs").write_text("a file in the way")
         assert re.search(r"runs/digits\S* cannot be .*--run_dir", error_of(run_train(cwd=tmp_path)))
