@@ -1,60 +1,17 @@
-"""The training batches: the chapter's rules, fast, as a function of (seed, step)."""
+"""What the net is given: the chapter's rules, for a whole batch at once."""
 
 import numpy as np
 import pytest
 
 from data import Split
 from squeezenet_model import SqueezeNetModel, tf
-from training.input_pipeline import (
-    batch_indices,
-    crop_and_flip,
-    preprocessed,
-    random_offsets,
-    standardized,
-    training_dataset,
-)
+from training.batches import crop_and_flip
+from training.input_pipeline import preprocessed, standardized, training_dataset
 
 
 @pytest.fixture
 def model():
     return SqueezeNetModel(original_dim=8, resize_dim=6, output_size=3)
-
-
-class TestOrder:
-    def test_shows_every_picture_once_an_epoch(self):
-        shown = np.concatenate([batch_indices(10, 4, seed=0, step=step) for step in range(5)])
-        for epoch in shown.reshape(2, 10):
-            assert sorted(epoch) == list(range(10))
-
-    def test_differs_from_epoch_to_epoch_and_from_seed_to_seed(self):
-        first, second = (batch_indices(100, 100, seed=0, step=step) for step in (0, 1))
-        assert (first != second).any()
-        assert (first != batch_indices(100, 100, seed=1, step=0)).any()
-
-    def test_a_batch_larger_than_the_data_shows_pictures_again(self):
-        assert sorted(batch_indices(3, 6, seed=0, step=0)) == [0, 0, 1, 1, 2, 2]
-
-
-class TestOffsets:
-    def test_are_uniform(self):
-        top, left, flip = random_offsets(90_000, 9, mirrored=True, seed=0, step=0)
-        for offsets in (top, left):
-            counts = np.bincount(offsets, minlength=9)
-            assert len(counts) == 9
-            np.testing.assert_allclose(counts, 10_000, rtol=0.05)
-        assert flip.mean() == pytest.approx(0.5, abs=0.01)
-
-    def test_are_independent_of_each_other(self):
-        top, left, flip = random_offsets(90_000, 9, mirrored=True, seed=0, step=0)
-        assert np.abs(np.corrcoef([top, left, flip]) - np.eye(3)).max() < 0.02
-
-    def test_do_not_flip_what_must_not_be_mirrored(self):
-        _, _, flip = random_offsets(1_000, 9, mirrored=False, seed=0, step=0)
-        assert not flip.any()
-
-    def test_differ_from_step_to_step(self):
-        offsets = [random_offsets(50, 9, mirrored=True, seed=0, step=step)[0] for step in (0, 1)]
-        assert (offsets[0] != offsets[1]).any()
 
 
 def chapter_preprocessing(model, record, top, left, flip):
@@ -94,9 +51,8 @@ def test_evaluation_batches_are_the_chapters_too(model):
 
 class TestDataset:
     def batches(self, tiny_dataset, first_step, count, seed=0):
-        model = SqueezeNetModel(tiny_dataset.original_dim, tiny_dataset.resize_dim, 3)
         with tf.Graph().as_default(), tf.Session() as session:
-            dataset = training_dataset(tiny_dataset.train, model, 4, True, seed, first_step, [])
+            dataset = training_dataset(tiny_dataset, 4, seed, first_step, [])
             batch = tf.data.make_one_shot_iterator(dataset).get_next()
             return [session.run(batch) for _ in range(count)]
 

@@ -1,129 +1,26 @@
-"""The training batches: their order, crops and flips are functions of (seed, step).
-
-Nothing here remembers what it dealt out before, so a run that starts again at step n sees what
-the run that was never stopped sees from step n on. (`Dataset.shuffle` and `tf.random_crop` keep
-their state in the session, and begin anew with each.)
-"""
+"""From batches of stored pictures to what the net takes, by the chapter's own rules."""
 
 from __future__ import annotations
 
 import copy
-import functools
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from data import DataError, Split
+from data import DataError, Dataset
 from squeezenet_model import SqueezeNetModel
+from training.batches import batch_at
 
-ORDER, CROPS = range(2)  # what a random stream is for; keeps the streams of one seed apart
 PREFETCHED_BATCHES = 4  # made ahead, so that a step never waits for its batch
 
 
-@functools.lru_cache(maxsize=2)
-def epoch_order(size: int, seed: int, epoch: int) -> np.ndarray:
-    """The order in which an epoch shows the pictures: int64 [size], each index once."""
-    return np.random.default_rng([seed, ORDER, epoch]).permutation(size)
-
-
-def batch_indices(size: int, batch_size: int, seed: int, step: int) -> np.ndarray:
-    """The pictures of one step: int64 [batch_size], indices 0..size - 1.
-
-    The epochs follow each other without a gap; a batch may end one and begin the next, so that
-    every batch is full and every epoch shows every picture exactly once.
-    """
-    positions = np.arange(step * batch_size, (step + 1) * batch_size)
-    epochs = positions // size
-    indices = np.empty_like(positions)
-    for epoch in np.unique(epochs):
-        here = epochs == epoch
-        indices[here] = epoch_order(size, seed, int(epoch))[positions[here] % size]
-    return indices
-
-
-def random_offsets(
-    batch_size: int, positions: int, mirrored: bool, seed: int, step: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where one step's pictures are cropped, and which are flipped.
-
-    Args:
-      batch_size: number of pictures.
-      positions: how many places a crop can start at, along each side.
-      mirrored: whether to flip half of the pictures, or none.
-      seed, step: what the result is a function of.
-
-    Returns:
-      top, left: int64 [batch_size], 0..positions - 1; flip: bool [batch_size].
-    """
-    rng = np.random.default_rng([seed, CROPS, step])
-    top, left = rng.integers(0, positions, [2, batch_size])
-    return top, left, rng.random(batch_size) < (0.5 if mirrored else 0.0)
-
-
-def crop_and_flip(
-    records: np.ndarray,
-    dim: int,
-    crop_dim: int,
-    top: np.ndarray,
-    left: np.ndarray,
-    flip: np.ndarray,
-) -> np.ndarray:
-    """Cuts a square out of every record and mirrors some, on the bytes themselves.
-
-    Args:
-      records: uint8 [batch, 3 * dim * dim], channel-major.
-      dim: side of a stored picture; crop_dim: side of the square; both in pixels.
-      top, left: int [batch], the square's first row and column.
-      flip: bool [batch], which squares to mirror left to right.
-
-    Returns:
-      uint8 [batch, 3 * crop_dim * crop_dim], channel-major.
-    """
-    batch = len(records)
-    pictures = records.reshape(batch, 3, dim, dim)
-    windows = np.lib.stride_tricks.sliding_window_view(pictures, [crop_dim] * 2, axis=(2, 3))
-    crops = windows[np.arange(batch), :, top, left]
-    crops[flip] = crops[flip, ..., ::-1]
-    return crops.reshape(batch, -1)
-
-
-def batch_at(
-    split: Split, model: SqueezeNetModel, batch_size: int, mirrored: bool, seed: int, step: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The training batch of one step.
-
-    Args:
-      split: the pictures to train on.
-      model: says how large the pictures and the crops are.
-      batch_size: pictures a step.
-      mirrored: whether crops are flipped half of the time.
-      seed, step: what the batch is a function of.
-
-    Returns:
-      crops: float32 [batch_size, 3 * resize_dim * resize_dim], 0..255, channel-major;
-      labels: int32 [batch_size].
-    """
-    indices = batch_indices(len(split.labels), batch_size, seed, step)
-    positions = model.original_dim - model.resize_dim + 1
-    offsets = random_offsets(batch_size, positions, mirrored, seed, step)
-    crops = crop_and_flip(split.records[indices], model.original_dim, model.resize_dim, *offsets)
-    # As bytes, TensorFlow would log an error: oneDNN does not transpose uint8 on every CPU.
-    return crops.astype(np.float32), split.labels[indices]
-
-
 def training_dataset(
-    split: Split,
-    model: SqueezeNetModel,
-    batch_size: int,
-    mirrored: bool,
-    seed: int,
-    first_step: tf.Tensor,
-    errors: list[DataError],
+    dataset: Dataset, batch_size: int, seed: int, first_step: tf.Tensor, errors: list[DataError]
 ) -> tf.data.Dataset:
     """The training batches from a step on, without end.
 
     Args:
-      split, model, batch_size, mirrored, seed: as for `batch_at`.
+      dataset, batch_size, seed: as for `batch_at`.
       first_step: int64 scalar, the step of the first batch.
       errors: gets what is wrong with the pictures, as TensorFlow passes only its text on.
 
@@ -133,14 +30,14 @@ def training_dataset(
 
     def batch(step):
         try:
-            return batch_at(split, model, batch_size, mirrored, seed, int(step))
+            return batch_at(dataset, batch_size, seed, int(step))
         except DataError as error:
             errors.append(error)
             raise
 
     def batch_tensors(step):
         crops, labels = tf.numpy_function(batch, [step], [tf.float32, tf.int32])
-        crops.set_shape([batch_size, 3 * model.resize_dim**2])
+        crops.set_shape([batch_size, 3 * dataset.resize_dim**2])
         labels.set_shape([batch_size])
         return crops, labels
 

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-import numpy as np
 import tensorflow.compat.v1 as tf
 
 from data import Dataset
 from squeezenet_model import SqueezeNetModel
+from training.batches import batch_at
 from training.checkpoints import (
     CheckpointWriter,
     checkpoint_step,
@@ -26,7 +26,7 @@ from training.evaluation import Evaluation, Evaluator
 from training.events import EventWriters
 from training.health import Health
 from training.hooks import CheckpointHook, InputHook, ProfileHook, StepHook
-from training.input_pipeline import batch_at, training_dataset
+from training.input_pipeline import training_dataset
 from training.interruption import Interruption
 from training.net import Run, initialize_from
 from training.recipe import Schedule
@@ -207,7 +207,8 @@ def train(
     with tf.Graph().as_default(), EventWriters(run_dir, *next_steps) as events:
         recorder = Recorder(schedule, run_dir, evaluator, events, watcher)
         if checkpoint is None:
-            events.write_start(model, first_crops(model, dataset, schedule))
+            crops, _ = batch_at(dataset, schedule.batch_size, schedule.seed, step=0)
+            events.write_start(model, crops)
         if evaluate_first:
             recorder.evaluate(checkpoint)
         if step < schedule.total_steps:
@@ -268,13 +269,6 @@ def run_session(
     return int(step)
 
 
-def first_crops(model: SqueezeNetModel, dataset: Dataset, schedule: Schedule) -> np.ndarray:
-    """The crops of the run's first step, as `batch_at` gives them."""
-    return batch_at(
-        dataset.train, model, schedule.batch_size, dataset.mirrored, schedule.seed, step=0
-    )[0]
-
-
 def build_graph(
     model: SqueezeNetModel, dataset: Dataset, schedule: Schedule
 ) -> tuple[TrainingStep, InputHook]:
@@ -284,15 +278,7 @@ def build_graph(
     with tf.name_scope("input"):
         first_step = tf.placeholder(tf.int64, [], name="first_step")
         errors = []
-        batches = training_dataset(
-            dataset.train,
-            model,
-            schedule.batch_size,
-            dataset.mirrored,
-            schedule.seed,
-            first_step,
-            errors,
-        )
+        batches = training_dataset(dataset, schedule.batch_size, schedule.seed, first_step, errors)
         iterator = tf.data.make_initializable_iterator(batches)
         crops, labels = iterator.get_next()
     training_step = build_training_step(model, crops, labels, schedule)

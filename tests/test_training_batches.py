@@ -1,0 +1,52 @@
+"""The order, crops and flips of the training batches, as functions of (seed, step)."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from training.batches import batch_indices, random_offsets
+
+
+class TestOrder:
+    def test_shows_every_picture_once_an_epoch(self):
+        shown = np.concatenate([batch_indices(10, 4, seed=0, step=step) for step in range(5)])
+        for epoch in shown.reshape(2, 10):
+            assert sorted(epoch) == list(range(10))
+
+    def test_differs_from_epoch_to_epoch_and_from_seed_to_seed(self):
+        first, second = (batch_indices(100, 100, seed=0, step=step) for step in (0, 1))
+        assert (first != second).any()
+        assert (first != batch_indices(100, 100, seed=1, step=0)).any()
+
+    def test_a_batch_larger_than_the_data_shows_pictures_again(self):
+        assert sorted(batch_indices(3, 6, seed=0, step=0)) == [0, 0, 1, 1, 2, 2]
+
+
+class TestOffsets:
+    def test_are_uniform(self):
+        top, left, flip = random_offsets(90_000, 9, mirrored=True, seed=0, step=0)
+        for offsets in (top, left):
+            counts = np.bincount(offsets, minlength=9)
+            assert len(counts) == 9
+            np.testing.assert_allclose(counts, 10_000, rtol=0.05)
+        assert flip.mean() == pytest.approx(0.5, abs=0.01)
+
+    def test_are_independent_of_each_other(self):
+        top, left, flip = random_offsets(90_000, 9, mirrored=True, seed=0, step=0)
+        assert np.abs(np.corrcoef([top, left, flip]) - np.eye(3)).max() < 0.02
+
+    def test_do_not_flip_what_must_not_be_mirrored(self):
+        _, _, flip = random_offsets(1_000, 9, mirrored=False, seed=0, step=0)
+        assert not flip.any()
+
+    def test_differ_from_step_to_step(self):
+        offsets = [random_offsets(50, 9, mirrored=True, seed=0, step=step)[0] for step in (0, 1)]
+        assert (offsets[0] != offsets[1]).any()
+
+
+def test_tensorflow_is_not_needed():
+    """So that other frameworks can be given the same batches."""
+    code = "import sys, training.batches; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

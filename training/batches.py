@@ -1,0 +1,105 @@
+"""The training batches: their order, crops and flips are functions of (seed, step). No TensorFlow.
+
+Nothing here remembers what it dealt out before, so a run that starts again at step n sees what
+the run that was never stopped sees from step n on. (`Dataset.shuffle` and `tf.random_crop` keep
+their state in the session, and begin anew with each.)
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from data import Dataset
+
+ORDER, CROPS = range(2)  # what a random stream is for; keeps the streams of one seed apart
+
+
+@functools.lru_cache(maxsize=2)
+def epoch_order(size: int, seed: int, epoch: int) -> np.ndarray:
+    """The order in which an epoch shows the pictures: int64 [size], each index once."""
+    return np.random.default_rng([seed, ORDER, epoch]).permutation(size)
+
+
+def batch_indices(size: int, batch_size: int, seed: int, step: int) -> np.ndarray:
+    """The pictures of one step: int64 [batch_size], indices 0..size - 1.
+
+    The epochs follow each other without a gap; a batch may end one and begin the next, so that
+    every batch is full and every epoch shows every picture exactly once.
+    """
+    positions = np.arange(step * batch_size, (step + 1) * batch_size)
+    epochs = positions // size
+    indices = np.empty_like(positions)
+    for epoch in np.unique(epochs):
+        here = epochs == epoch
+        indices[here] = epoch_order(size, seed, int(epoch))[positions[here] % size]
+    return indices
+
+
+def random_offsets(
+    batch_size: int, positions: int, mirrored: bool, seed: int, step: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where one step's pictures are cropped, and which are flipped.
+
+    Args:
+      batch_size: number of pictures.
+      positions: how many places a crop can start at, along each side.
+      mirrored: whether to flip half of the pictures, or none.
+      seed, step: what the result is a function of.
+
+    Returns:
+      top, left: int64 [batch_size], 0..positions - 1; flip: bool [batch_size].
+    """
+    rng = np.random.default_rng([seed, CROPS, step])
+    top, left = rng.integers(0, positions, [2, batch_size])
+    return top, left, rng.random(batch_size) < (0.5 if mirrored else 0.0)
+
+
+def crop_and_flip(
+    records: np.ndarray,
+    dim: int,
+    crop_dim: int,
+    top: np.ndarray,
+    left: np.ndarray,
+    flip: np.ndarray,
+) -> np.ndarray:
+    """Cuts a square out of every record and mirrors some, on the bytes themselves.
+
+    Args:
+      records: uint8 [batch, 3 * dim * dim], channel-major.
+      dim: side of a stored picture; crop_dim: side of the square; both in pixels.
+      top, left: int [batch], the square's first row and column.
+      flip: bool [batch], which squares to mirror left to right.
+
+    Returns:
+      uint8 [batch, 3 * crop_dim * crop_dim], channel-major.
+    """
+    batch = len(records)
+    pictures = records.reshape(batch, 3, dim, dim)
+    windows = np.lib.stride_tricks.sliding_window_view(pictures, [crop_dim] * 2, axis=(2, 3))
+    crops = windows[np.arange(batch), :, top, left]
+    crops[flip] = crops[flip, ..., ::-1]
+    return crops.reshape(batch, -1)
+
+
+def batch_at(
+    dataset: Dataset, batch_size: int, seed: int, step: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The training batch of one step.
+
+    Args:
+      dataset: its train part is shown; it says how large the crops are, and whether to flip them.
+      batch_size: pictures a step.
+      seed, step: what the batch is a function of.
+
+    Returns:
+      crops: float32 [batch_size, 3 * resize_dim * resize_dim], 0..255, channel-major;
+      labels: int32 [batch_size].
+    """
+    split, dim, crop_dim = dataset.train, dataset.original_dim, dataset.resize_dim
+    indices = batch_indices(len(split.labels), batch_size, seed, step)
+    offsets = random_offsets(batch_size, dim - crop_dim + 1, dataset.mirrored, seed, step)
+    crops = crop_and_flip(split.records[indices], dim, crop_dim, *offsets)
+    # As bytes, TensorFlow would log an error: oneDNN does not transpose uint8 on every CPU.
+    return crops.astype(np.float32), split.labels[indices]
