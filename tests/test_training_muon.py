@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from squeezenet_model import tf
-from training.muon import MOMENTUM, MuonOptimizer, orthogonalized
+from training.muon import ITERATIONS, MOMENTUM, POLYNOMIAL, MuonOptimizer, orthogonalized
 
 
 def run(tensor):
@@ -34,6 +34,17 @@ class TestOrthogonalization:
             one, tenth = (run(orthogonalized(tf.constant(s * matrix))) for s in (1, 0.1))
         np.testing.assert_allclose(one, tenth, atol=1e-4)
 
+    def test_is_the_iteration_of_jordan(self, shape):
+        matrix = np.random.default_rng(0).standard_normal(shape)
+        x = matrix / np.linalg.norm(matrix)
+        a, b, c = POLYNOMIAL
+        for _ in range(ITERATIONS):
+            gram = x @ x.T
+            x = a * x + (b * gram + c * gram @ gram) @ x
+        with tf.Graph().as_default():
+            ours = run(orthogonalized(tf.constant(matrix, tf.float32)))
+        np.testing.assert_allclose(ours, x, atol=1e-4)
+
     def test_of_zero_is_zero(self, shape):
         with tf.Graph().as_default():
             assert not run(orthogonalized(tf.zeros(shape))).any()
@@ -52,8 +63,8 @@ class TestTheOptimizer:
             expected, momentum = 0.0, 0.0
             for value in gradients:
                 session.run(step, {gradient: value})
-                momentum = MOMENTUM * momentum + (1 - MOMENTUM) * value
-                ahead = MOMENTUM * momentum + (1 - MOMENTUM) * value
+                momentum = MOMENTUM * momentum + value
+                ahead = MOMENTUM * momentum + value
                 matrix = tf.constant(ahead.reshape(-1, shape[-1]), tf.float32)
                 length = 0.1 * max(1, shape[-1] / np.prod(shape[:-1])) ** 0.5
                 expected -= length * session.run(orthogonalized(matrix)).reshape(shape)
