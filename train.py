@@ -138,7 +138,8 @@ def add_training_flags(add: Callable) -> None:
     add(
         "--num_towers",
         type=positive(int, 64),
-        help="equal parts of a batch, worked on side by side (default: one for every 32 pictures)",
+        help="equal parts of a batch, worked on side by side (default: one a GPU; on a CPU one for "
+        "every 32 pictures, or one a core if that is more)",
     )
     add("--seed", type=seed, default=0, help="whole number that fixes all chance (default: 0)")
     add(
@@ -180,13 +181,14 @@ def train(flags: argparse.Namespace) -> int:
     if flags.held_out:
         dataset, evaluated = data.hold_out(dataset, flags.held_out)
         split_name = "validation"
-    schedule = make_schedule(flags, name, len(dataset.train.labels))
     load_tensorflow_quietly()  # takes seconds: only once the flags and the data are right
     from training.checkpoints import all_checkpoints
+    from training.devices import visible_gpus
     from training.net import build_model, describe, load_run
     from training.run import run
 
     model = build_model(dataset)
+    schedule = make_schedule(flags, name, len(dataset.train.labels), visible_gpus())
     # A run that goes on has begun already.
     is_new = flags.init_from and not all_checkpoints(run_dir)
     init_from = load_run(flags.init_from) if is_new else None
@@ -255,7 +257,9 @@ def run_to_evaluate(flags: argparse.Namespace) -> Path:
     return run_dir
 
 
-def make_schedule(flags: argparse.Namespace, dataset_name: str, pictures: int) -> recipe.Schedule:
+def make_schedule(
+    flags: argparse.Namespace, dataset_name: str, pictures: int, num_gpus: int = 0
+) -> recipe.Schedule:
     """The numbers of the run: the flags, and the recipe for those not given."""
     return recipe.make_schedule(
         pictures,
@@ -265,6 +269,7 @@ def make_schedule(flags: argparse.Namespace, dataset_name: str, pictures: int) -
         learning_rate=flags.learning_rate,
         eval_every=flags.eval_every,
         num_towers=flags.num_towers,
+        num_gpus=num_gpus,
         seed=flags.seed,
         summarize_layers=flags.summarize_layers,
         profile=flags.profile,

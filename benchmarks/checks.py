@@ -27,6 +27,7 @@ def main() -> None:
     from squeezenet_model import SqueezeNetModel, tf
     from training import loop, recipe
     from training.checkpoints import CheckpointWriter, keep_best
+    from training.devices import session_config
     from training.evaluation import Evaluator
     from training.events import EventWriters
     from training.hooks import CheckpointHook, StepHook
@@ -63,8 +64,7 @@ def main() -> None:
             StepHook(training_step, recorder.step_done),
             CheckpointHook(training_step, schedule, Interruption(), save=None),  # not due yet
         ]
-        config = loop.session_config(schedule.num_towers)
-        with tf.train.MonitoredTrainingSession(hooks=hooks, config=config) as session:
+        with tf.train.MonitoredTrainingSession(hooks=hooks, config=session_config()) as session:
             direct, hooked = [], []
             for _ in range(BLOCKS):
                 direct.append(timed(lambda: run_direct(session, training_step.step)))

@@ -5,6 +5,7 @@ import pytest
 
 from squeezenet_model import SqueezeNetModel, tf
 from tests.conftest import short_schedule
+from training.devices import session_config
 from training.recipe import towers_for
 from training.towers import build_training_step, reproducible_dropout
 
@@ -65,11 +66,57 @@ def test_steps_are_counted_from_1(one_tower):
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "towers"),
-    [(128, 4), (1, 1), (31, 1), (64, 2), (100, 2), (97, 1), (256, 8), (65_536, 16)],
+    ("batch_size", "cores", "towers"),
+    [
+        *((128, 2, 4), (64, 2, 2), (100, 2, 2), (256, 2, 8), (65_536, 2, 16)),  # of 32 or more
+        *((128, 8, 8), (128, 6, 4), (32, 2, 2), (32, 8, 4), (128, 64, 16)),  # one a core
+        *((1, 8, 1), (15, 8, 1), (97, 8, 1)),  # no way to share them
+    ],
 )
-def test_the_rule_for_their_number(batch_size, towers):
-    assert towers_for(batch_size) == towers
+def test_the_rule_for_their_number(batch_size, cores, towers):
+    assert towers_for(batch_size, cores) == towers
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "num_gpus", "towers"), [(128, 1, 1), (128, 8, 8), (100, 3, 2), (1, 2, 1)]
+)
+def test_gpus_get_one_each(batch_size, num_gpus, towers):
+    assert towers_for(batch_size, cores=64, num_gpus=num_gpus) == towers
+
+
+class TestOnSeveralGpus:
+    """Of machines that have none: how the graph is laid out, and that it runs all the same."""
+
+    @pytest.fixture
+    def graph(self):
+        with tf.Graph().as_default() as graph:
+            self.step = build_training_step(
+                SmallNet(8, 8, 3),
+                tf.zeros([8, 3 * 8 * 8]),
+                tf.zeros([8], tf.int32),
+                short_schedule(num_towers=4, num_gpus=2),
+            )
+            yield graph
+
+    def test_towers_go_to_the_gpus_in_turn(self, graph):
+        for tower in range(4):
+            for name in (
+                "fire1/squeeze/Conv2D",
+                "gradients/tower_*/fire1/squeeze/Conv2D_grad/MatMul",
+            ):
+                name = f"tower_{tower}/{name}".replace("*", str(tower))
+                device = graph.get_operation_by_name(name).device
+                assert device == f"/device:GPU:{tower % 2}", name
+
+    def test_variables_stay_on_the_cpu(self, graph):
+        devices = {variable.device for variable in tf.global_variables()}
+        assert devices <= {"", "/device:CPU:0"}
+        assert tf.trainable_variables()[0].device == "/device:CPU:0"
+
+    def test_a_machine_without_them_does_with_what_it_has(self, graph):
+        with tf.Session(config=session_config()) as session:
+            session.run(tf.global_variables_initializer())
+            assert session.run(self.step).step == 1
 
 
 class TestDropout:

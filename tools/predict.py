@@ -23,6 +23,7 @@ from tqdm import tqdm
 from data import DataError
 from training.cli import Parser, run_command
 from training.console import load_tensorflow_quietly
+from training.recipe import visible_cores
 from training.run_dir import PRETRAINED
 
 if TYPE_CHECKING:  # they take time to import
@@ -161,7 +162,7 @@ def classify(paths: list[Path], net: ServingNet) -> Iterator[tuple[Path, np.ndar
             for path, record in zip(batch, records, strict=True)
         ]
 
-    threads = ThreadPoolExecutor(os.cpu_count())
+    threads = ThreadPoolExecutor(visible_cores())
     try:
         batches = threads.map(classify_batch, range(0, len(paths), batch_size))
         yield from itertools.chain.from_iterable(batches)

@@ -33,7 +33,7 @@ PLAIN_LINE_SECONDS = 10.0  # where there is no terminal for a bar
 
 
 def load_tensorflow_quietly() -> None:
-    """Imports TensorFlow, and lets it look for devices, without the lines it logs meanwhile.
+    """Imports TensorFlow, sets it up, and lets it look for devices, without what it logs meanwhile.
 
     TF_CPP_MIN_LOG_LEVEL alone does not stop what TensorFlow 2.21 logs in its start-up: those lines
     go straight to file descriptor 2. Anything else that is written there comes through.
@@ -41,8 +41,10 @@ def load_tensorflow_quietly() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with filtered_stderr(CHATTER):
         from squeezenet_model import tf
+        from training.devices import use_one_thread_an_op
 
         tf.config.list_physical_devices()
+    use_one_thread_an_op()
     # The TF1 interface is deprecated, which is no news to someone who came for it; and what goes
     # wrong reaches the program as an exception, so nobody needs the log of it, or the traceback of
     # the thread that writes events.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -13,8 +12,10 @@ import tensorflow.compat.v1 as tf
 from data import Split
 from squeezenet_model import SqueezeNetModel
 from training.checkpoints import check_fits
+from training.devices import session_config
 from training.input_pipeline import preprocessed
 from training.net import batch_size_for
+from training.recipe import visible_cores
 
 BATCH_SIZE = 250  # large enough to keep a core busy, small enough for several in its cache
 
@@ -89,8 +90,7 @@ class Evaluator:
             self.variables = tf.trainable_variables()
             self.saver = tf.train.Saver()
             self._gradients = None  # built when first asked for
-            # One thread an op and one batch a core: no core ever waits for another.
-            self.session = tf.Session(config=tf.ConfigProto(intra_op_parallelism_threads=1))
+            self.session = tf.Session(config=session_config())
 
     def __enter__(self) -> Evaluator:
         return self
@@ -116,7 +116,7 @@ class Evaluator:
         """
         self.restore(checkpoint)
         starts = range(0, len(self.split.labels), self._batch_size())
-        with ThreadPoolExecutor(os.cpu_count()) as threads:
+        with ThreadPoolExecutor(visible_cores()) as threads:  # a batch a core
             probs, predictions, losses = zip(*threads.map(self._run_batch, starts), strict=True)
         probs, predictions = np.concatenate(probs), np.concatenate(predictions)
         return Evaluation(

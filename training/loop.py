@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import functools
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ from training.checkpoints import (
     keep_best,
     newest_checkpoint,
 )
+from training.devices import session_config
 from training.evaluation import Evaluation, Evaluator
 from training.events import EventWriters
 from training.health import Health
@@ -261,7 +261,7 @@ def run_session(
         # Its own checkpoint_dir would restore the newest checkpoint, whole or not.
         scaffold=tf.train.Scaffold(init_fn=begin),
         hooks=hooks,
-        config=session_config(schedule.num_towers),
+        config=session_config(),
     ) as session:
         while not session.should_stop():
             with input_hook.data_errors():
@@ -283,12 +283,3 @@ def build_graph(
         crops, labels = iterator.get_next()
     training_step = build_training_step(model, crops, labels, schedule)
     return training_step, InputHook(iterator, first_step, errors)
-
-
-def session_config(num_towers: int) -> tf.ConfigProto:
-    """Several towers keep the cores busy by themselves; splitting each op too would cost."""
-    if num_towers == 1:
-        return tf.ConfigProto()
-    return tf.ConfigProto(
-        intra_op_parallelism_threads=1, inter_op_parallelism_threads=os.cpu_count()
-    )

@@ -18,6 +18,7 @@ from tensorflow import image as image_v2  # only its resize filters what it shri
 from data import Dataset
 from training.checkpoints import CHECKPOINT_NAME, check_fits
 from training.console import CHATTER, filtered_stderr
+from training.devices import session_config
 from training.input_pipeline import preprocessed
 from training.net import Run, load_run
 from training.run_dir import read_json, write_json
@@ -55,9 +56,8 @@ class ServingNet:
             self.probs = self.build(self.pictures)
             self.global_step = tf.train.get_or_create_global_step()
             self.saver = tf.train.Saver(save_relative_paths=True)  # so that a folder can be moved
-            # As in the Evaluator: a batch a core.
             check_fits(run.checkpoint, tf.trainable_variables())
-            self.session = tf.Session(config=tf.ConfigProto(intra_op_parallelism_threads=1))
+            self.session = tf.Session(config=session_config())
             self.saver.restore(self.session, run.checkpoint)
 
     def __enter__(self) -> ServingNet:

@@ -1,9 +1,9 @@
 """One training step as TF1's multi-tower graph: shared variables, averaged gradients.
 
 Each tower is the whole net on its part of the batch. On a CPU the towers run side by side, one
-core each, and small ones keep their values in the core's cache; the mathematics is that of one
-tower with the whole batch. The pattern is the one of TensorFlow's own CIFAR-10 tutorial for
-several GPUs (tutorials/image/cifar10).
+core each, and small ones keep their values in the core's cache; GPUs get one each. The mathematics
+is that of one tower with the whole batch. The pattern is the one of TensorFlow's own CIFAR-10
+tutorial for several GPUs (tutorials/image/cifar10).
 """
 
 from __future__ import annotations
@@ -17,11 +17,18 @@ import tensorflow.compat.v1 as tf
 
 from squeezenet_model import SqueezeNetModel
 from training import optimization
+from training.devices import tower_device
+from training.gradients import pointwise_as_matrix_products
 from training.input_pipeline import standardized
 from training.recipe import Schedule
 
 PHILOX = 1  # TensorFlow's number for the counter-based generator (tf.random.Algorithm)
 WORDS_PER_COUNT = 4  # Philox 4x32 gives four 32-bit words for each value of its counter
+# What a random byte makes of eight values: each bit doubles one (1) or zeroes it (0). Looked up,
+# as that is one operation, where taking the bits apart are four.
+DROPOUT_MASKS = 2 * np.unpackbits(
+    np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little"
+).astype(np.float32)
 
 
 class TrainingStep(NamedTuple):
@@ -76,11 +83,9 @@ def reproducible_dropout(
             alg=PHILOX,
             dtype=tf.int32,
         )
-        random_bytes = tf.reshape(tf.bitcast(words, tf.uint8), [batch, -1, 1])
-        one_bit_each = tf.constant([1 << bit for bit in range(8)], tf.uint8)
-        bits = tf.reshape(tf.bitwise.bitwise_and(random_bytes, one_bit_each), [batch, -1])
-        mask = tf.reshape(bits[:, : np.prod(shape)], inputs.shape) > 0
-        return inputs * (2 * tf.cast(mask, inputs.dtype))
+        random_bytes = tf.reshape(tf.bitcast(words, tf.uint8), [batch, -1])
+        mask = tf.reshape(tf.gather(DROPOUT_MASKS, tf.cast(random_bytes, tf.int32)), [batch, -1])
+        return inputs * tf.reshape(mask[:, : np.prod(shape)], inputs.shape)
 
 
 def build_training_step(
@@ -112,7 +117,12 @@ def build_training_step(
             step=global_step,
             first_picture=index * tower_batch,
         )
-        with tf.name_scope(f"tower_{index}"), optimization.model_scope(schedule.recipe):
+        with (
+            tf.name_scope(f"tower_{index}"),
+            tower_device(index, schedule.num_gpus),
+            optimization.model_scope(schedule.recipe),
+            pointwise_as_matrix_products(),
+        ):
             logits = tower.model_layers(standardized(tower_crops, model), is_training=True)
             loss, accuracy = loss_and_accuracy(logits, tower_labels)
             losses.append(loss)

@@ -1,0 +1,75 @@
+"""The gradient of 1x1 convolutions: another way to the same numbers."""
+
+import contextlib
+
+import numpy as np
+import pytest
+
+from squeezenet_model import SqueezeNetModel, tf
+from training.gradients import pointwise_as_matrix_products
+
+
+def gradients(conv, *, faster: bool) -> list[np.ndarray]:
+    """Of inputs, kernel and bias, for a random loss; conv is a layer as a function of inputs."""
+    rng = np.random.default_rng(0)
+    with tf.Graph().as_default() as graph, tf.Session() as session:
+        tf.set_random_seed(0)
+        inputs = tf.constant(rng.standard_normal([3, 6, 5, 8]), tf.float32)
+        if faster:
+            with pointwise_as_matrix_products():
+                outputs = conv(inputs)
+        else:
+            outputs = conv(inputs)
+        weights = tf.constant(rng.standard_normal(outputs.shape), tf.float32)
+        found = tf.gradients(outputs * weights, [inputs, *tf.trainable_variables()])
+        names = {op.type for op in graph.get_operations()}
+        session.run(tf.global_variables_initializer())
+        return session.run(found), names
+
+
+def layer(kernel_size, **others):
+    def conv(inputs):
+        kernel = tf.glorot_uniform_initializer(seed=1)
+        return tf.layers.conv2d(
+            inputs, 4, kernel_size, padding="same", kernel_initializer=kernel, name="c", **others
+        )
+
+    return conv
+
+
+@pytest.mark.parametrize(
+    ("kernel_size", "others"),
+    [
+        ([1, 1], {}),
+        ([1, 1], {"activation": tf.nn.relu}),
+        ([1, 1], {"strides": 2}),
+        ([3, 3], {}),
+        ([1, 3], {}),
+    ],
+)
+def test_is_that_of_tensorflow(kernel_size, others):
+    conv = layer(kernel_size, **others)
+    (ours, _), (theirs, _) = (gradients(conv, faster=faster) for faster in (True, False))
+    for mine, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-5)
+
+
+def test_takes_products_of_matrices_for_1x1_alone():
+    _, pointwise = gradients(layer([1, 1]), faster=True)
+    assert "MatMul" in pointwise
+    assert "Conv2DBackpropFilter" not in pointwise
+    for kernel_size, others in (([3, 3], {}), ([1, 1], {"strides": 2})):
+        _, names = gradients(layer(kernel_size, **others), faster=True)
+        assert "Conv2DBackpropFilter" in names
+        assert "MatMul" not in names
+
+
+def test_leaves_the_net_itself_as_it_is():
+    def nodes(context):
+        with tf.Graph().as_default() as graph, context():
+            SqueezeNetModel(8, 8, 3).model_layers(tf.zeros([1, 8, 8, 3]), is_training=False)
+            return [
+                (op.name, op.type, [i.name for i in op.inputs]) for op in graph.get_operations()
+            ]
+
+    assert nodes(pointwise_as_matrix_products) == nodes(contextlib.nullcontext)
