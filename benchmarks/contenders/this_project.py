@@ -1,0 +1,29 @@
+"""This project: the very command `train.py --dataset cifar10`, which waits where it shows a step.
+
+Arguments: folder of the pictures; then more flags for train.py.
+"""
+
+import sys
+import tempfile
+
+import train
+from benchmarks.contenders.turns import Turns
+
+
+def main() -> None:
+    """Trains until it is stopped, in a folder that nobody needs afterwards."""
+    turns = Turns()
+
+    class TurnTakingBar(train.TrainingBar):
+        def stepped(self, values, images_per_second):
+            super().stepped(values, images_per_second)
+            turns.step_done()
+
+    train.TrainingBar = TurnTakingBar
+    data_dir, *flags = sys.argv[1:]
+    with tempfile.TemporaryDirectory() as run_dir:
+        train.main(["--dataset", "cifar10", "--data_dir", data_dir, "--run_dir", run_dir, *flags])
+
+
+if __name__ == "__main__":
+    main()
