@@ -8,7 +8,7 @@ import optax
 from flax import linen as nn
 from jax import numpy as jnp
 
-from benchmarks.contenders.turns import SEED, Turns, batches, pictures
+from benchmarks.contenders.turns import SEED, Turns, batches, check_parameters, pictures
 
 
 class Fire(nn.Module):
@@ -56,6 +56,7 @@ def main() -> None:
     key = jax.random.key(SEED)
     dim = 24
     weights = net.init({"params": key, "dropout": key}, jnp.zeros([1, dim, dim, 3]))
+    check_parameters(sum(each.size for each in jax.tree.leaves(weights)))
     state = optimizer.init(weights)
 
     def step(weights, state, key, crops, labels):

@@ -13,7 +13,14 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from benchmarks.contenders.turns import BATCH_SIZE, PREFETCHED_BATCHES, SEED, Turns, pictures
+from benchmarks.contenders.turns import (
+    BATCH_SIZE,
+    PREFETCHED_BATCHES,
+    SEED,
+    Turns,
+    check_parameters,
+    pictures,
+)
 from training.batches import batch_at
 
 STEPS_AT_ONCE = 10  # steps_per_execution: one call from Python for so many
@@ -63,6 +70,7 @@ def main() -> None:
     turns = Turns()
     dataset = pictures()
     net = build_net(dataset.resize_dim)
+    check_parameters(net.count_params())
     net.compile(
         optimizer="adam",
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),

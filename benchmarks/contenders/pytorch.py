@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from benchmarks.contenders.turns import Turns, batches, pictures
+from benchmarks.contenders.turns import Turns, batches, check_parameters, pictures
 
 
 class Fire(nn.Module):
@@ -49,6 +49,7 @@ def main() -> None:
     turns = Turns()
     dataset = pictures()
     net = build_net().to(memory_format=torch.channels_last)
+    check_parameters(sum(weights.numel() for weights in net.parameters()))
     optimizer = torch.optim.Adam(net.parameters(), fused=True)
 
     def loss_of(crops, labels):

@@ -17,6 +17,7 @@ from training.batches import batch_at
 
 BATCH_SIZE = 128
 SEED = 0
+PARAMETERS = 146_570  # of the chapter's net for ten classes, as tools.scopes prints them
 WARM_UP_STEPS = 20  # compile, find their algorithms, fill their caches
 PREFETCHED_BATCHES = 4
 
@@ -59,6 +60,12 @@ class Turns:
         self._seconds = float(line)
         self._steps = 0
         self._started = time.perf_counter()
+
+
+def check_parameters(count: int) -> None:
+    """Raises ValueError if that is not the number of the chapter's net: then it is another one."""
+    if count != PARAMETERS:
+        raise ValueError(f"the net has {count:,} parameters, not {PARAMETERS:,}")
 
 
 def pictures() -> data.Dataset:

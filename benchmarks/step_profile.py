@@ -1,0 +1,83 @@
+"""Where the time of a training step goes: python -m benchmarks.step_profile
+
+Traces steps of train.py's graph on random pictures of CIFAR-10's size (TensorFlow's RunMetadata),
+and adds up the time of each kind of operation over all cores. Tracing itself makes a step slower.
+"""
+
+import collections
+import statistics
+import time
+
+import numpy as np
+
+from data import Dataset, Split
+from training.console import aligned, load_tensorflow_quietly
+
+WARM_UP_STEPS = 30
+STEPS = 40
+SHOWN = 14
+
+
+def main() -> None:
+    """Prints the median step, and the kinds of operations that take most of it."""
+    load_tensorflow_quietly()
+    from squeezenet_model import SqueezeNetModel, tf
+    from training import loop, recipe
+    from training.devices import session_config
+
+    rng = np.random.default_rng(0)
+    records = rng.integers(0, 256, [10_000, 3 * 32 * 32], np.uint8)
+    split = Split(records, rng.integers(0, 10, 10_000, np.int32))
+    dataset = Dataset(split, split, tuple("0123456789"), 32, 24, mirrored=True)
+    model = SqueezeNetModel(original_dim=32, resize_dim=24, output_size=10)
+    schedule = recipe.make_schedule(50_000, num_epochs=25.6)
+    with tf.Graph().as_default() as graph:
+        training_step, input_hook = loop.build_graph(model, dataset, schedule)
+        with tf.train.MonitoredTrainingSession(
+            hooks=[input_hook], config=session_config()
+        ) as monitored:
+            session = monitored._tf_sess()
+            for _ in range(WARM_UP_STEPS):
+                session.run(training_step.step)
+            seconds = [timed(session.run, training_step.step) for _ in range(STEPS)]
+            traces = [traced(session, training_step.step) for _ in range(STEPS)]
+    kinds = {op.name: op.type for op in graph.get_operations()}
+    totals, counts = collections.Counter(), collections.Counter()
+    for trace in traces:
+        for device in trace.step_stats.dev_stats:
+            for node in device.node_stats:
+                kind = kinds.get(node.node_name.split(":")[0], "other")
+                totals[kind] += (node.op_end_rel_micros - node.op_start_rel_micros) / STEPS / 1000
+                counts[kind] += 1
+    median = 1000 * statistics.median(seconds)
+    print(
+        f"a step, not traced: {median:.1f} ms, {1000 * schedule.batch_size / median:,.0f} images/s"
+    )
+    print(f"its operations, traced, on all cores: {totals.total():.1f} ms\n")
+    rows = [("operation", "a step", "ms", "share")]
+    for kind, total in totals.most_common(SHOWN):
+        rows.append(
+            (kind, f"{counts[kind] / STEPS:.0f}", f"{total:.2f}", f"{total / totals.total():.1%}")
+        )
+    print(aligned(rows, left=(0,)))
+
+
+def timed(function, *arguments) -> float:
+    """Seconds of a call."""
+    started = time.perf_counter()
+    function(*arguments)
+    return time.perf_counter() - started
+
+
+def traced(session, fetch):
+    """The RunMetadata of a step."""
+    from squeezenet_model import tf
+
+    metadata = tf.RunMetadata()
+    options = tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE)
+    session.run(fetch, options=options, run_metadata=metadata)
+    return metadata
+
+
+if __name__ == "__main__":
+    main()
