@@ -12,10 +12,12 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import data
 from training import recipe
 from training.cli import Parser, positive, run_command, seed
+from training.cluster import WAIT_SECONDS, Cluster, read_cluster, wait_for_members
 from training.console import TrainingBar, load_tensorflow_quietly, print_report
 from training.run_dir import (
     PRETRAINED,
@@ -24,6 +26,10 @@ from training.run_dir import (
     check_same_run,
     read_settings,
 )
+
+if TYPE_CHECKING:  # they take seconds to import
+    from squeezenet_model import SqueezeNetModel
+    from training.replicas import Replica
 
 DEFAULT_DATASET = "digits"
 
@@ -141,6 +147,12 @@ def add_training_flags(add: Callable) -> None:
         help="equal parts of a batch, worked on side by side (default: one a GPU; on a CPU one for "
         "every 32 pictures, or one a core if that is more)",
     )
+    add(
+        "--asynchronous",
+        action="store_true",
+        help="in a cluster (TF_CONFIG), apply each worker's gradient as it comes, in place of the "
+        "mean of all; --batch_size is that of one worker in either case",
+    )
     add("--seed", type=seed, default=0, help="whole number that fixes all chance (default: 0)")
     add(
         "--summarize_layers",
@@ -174,8 +186,15 @@ def train(flags: argparse.Namespace) -> int:
     Raises:
       DataError, RunError: with a sentence for the user.
     """
-    name = data.full_name(flags.dataset or DEFAULT_DATASET)
+    cluster = read_cluster(os.environ.get("TF_CONFIG"))
+    if flags.asynchronous and cluster is None:
+        raise RunError("--asynchronous: is for clusters, but TF_CONFIG names none; leave it out.")
+    if cluster:  # what TensorFlow logs of a member that is lost, the program says in one sentence
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if cluster and cluster.job in ("ps", "evaluator"):
+        return serve_or_evaluate(flags, cluster)
     run_dir = run_dir_of(flags)
+    name = data.full_name(flags.dataset or DEFAULT_DATASET)
     dataset = data.load(name, flags.data_dir, original_dim=flags.original_dim)
     evaluated, split_name = dataset.test, "test"
     if flags.held_out:
@@ -188,7 +207,12 @@ def train(flags: argparse.Namespace) -> int:
     from training.run import run
 
     model = build_model(dataset)
-    schedule = make_schedule(flags, name, len(dataset.train.labels), visible_gpus())
+    schedule = make_schedule(flags, name, len(dataset.train.labels), visible_gpus(), cluster)
+    replica = None
+    if cluster:
+        replica = join(cluster, flags.asynchronous)
+        if not replica.is_chief:
+            return follow_chief(model, dataset, schedule, replica)
     # A run that goes on has begun already.
     is_new = flags.init_from and not all_checkpoints(run_dir)
     init_from = load_run(flags.init_from) if is_new else None
@@ -202,7 +226,16 @@ def train(flags: argparse.Namespace) -> int:
     }
     with TrainingBar(schedule.total_steps, schedule.num_epochs, split_name) as bar:
         result = run(
-            model, dataset, evaluated, split_name, schedule, run_dir, settings, bar, init_from
+            model,
+            dataset,
+            evaluated,
+            split_name,
+            schedule,
+            run_dir,
+            settings,
+            bar,
+            init_from,
+            replica,
         )
     if result.results is None:
         print(
@@ -211,6 +244,55 @@ def train(flags: argparse.Namespace) -> int:
         )
         return 128 + result.signal
     print_report(result.results, run_dir)
+    return 0
+
+
+def serve_or_evaluate(flags: argparse.Namespace, cluster: Cluster) -> int:
+    """What the tasks of a cluster do that do not train; returns the exit code, 0.
+
+    Raises:
+      DataError, RunError: with a sentence for the user.
+    """
+    load_tensorflow_quietly()
+    if cluster.job == "ps":
+        from training.replicas import serve
+
+        serve(cluster)
+    else:
+        from training.report import report
+
+        report(run_dir_of(flags), data_dir=flags.data_dir, watch=True, patience=WAIT_SECONDS)
+    return 0
+
+
+def join(cluster: Cluster, asynchronous: bool) -> Replica:
+    """Takes this process's place in a cluster that trains, once all the others are there.
+
+    Raises:
+      RunError: one of them does not come up, or this one cannot.
+    """
+    from training.replicas import Replica
+
+    replica = Replica(cluster, asynchronous)
+    wait_for_members(cluster)
+    return replica
+
+
+def follow_chief(
+    model: SqueezeNetModel, dataset: data.Dataset, schedule: recipe.Schedule, replica: Replica
+) -> int:
+    """Trains as a worker; returns the exit code."""
+    from training.interruption import Interruption
+    from training.loop import follow
+
+    name, chief = replica.cluster.name, replica.cluster.addresses["chief"][0]
+    print(f"{name}: trains with the chief at {chief}", flush=True)
+    with Interruption() as interruption:
+        follow(model, dataset, schedule, replica, interruption)
+    if interruption.received:
+        print(f"{name}: stopped; the same command again joins in where the others are", flush=True)
+        return 128 + interruption.received
+    print(f"{name}: done", flush=True)
     return 0
 
 
@@ -258,17 +340,23 @@ def run_to_evaluate(flags: argparse.Namespace) -> Path:
 
 
 def make_schedule(
-    flags: argparse.Namespace, dataset_name: str, pictures: int, num_gpus: int = 0
+    flags: argparse.Namespace,
+    dataset_name: str,
+    pictures: int,
+    num_gpus: int = 0,
+    cluster: Cluster | None = None,
 ) -> recipe.Schedule:
     """The numbers of the run: the flags, and the recipe for those not given."""
+    synchronous_workers = cluster.num_workers if cluster and not flags.asynchronous else 1
+    cores = recipe.visible_cores()
     return recipe.make_schedule(
         pictures,
         num_epochs=flags.num_epochs or recipe.num_epochs(dataset_name),
         recipe=recipe.RECIPES[flags.recipe],
-        batch_size=flags.batch_size,
+        batch_size=flags.batch_size * synchronous_workers,
         learning_rate=flags.learning_rate,
         eval_every=flags.eval_every,
-        num_towers=flags.num_towers,
+        num_towers=flags.num_towers or recipe.towers_for(flags.batch_size, cores, num_gpus),
         num_gpus=num_gpus,
         seed=flags.seed,
         summarize_layers=flags.summarize_layers,

@@ -40,7 +40,7 @@ def main() -> None:
         batches = training_dataset(dataset, BATCH_SIZE, 0, first_step, errors=[])
         ours = tf.data.make_initializable_iterator(batches)
         session.run([chapter.initializer, ours.initializer])
-        inputs = {"chapter": chapter.get_next(), "ours": standardized(ours.get_next()[0], model)}
+        inputs = {"chapter": chapter.get_next(), "ours": standardized(ours.get_next()[1], model)}
         costs = {name: [] for name in inputs}
         for _ in range(ROUNDS + 1):
             for name, batch in inputs.items():

@@ -32,8 +32,8 @@ def pytest_addoption(parser):
     parser.addoption(
         "--kills",
         type=int,
-        default=3,
-        help="how many times tests/test_train_faults.py kills a training process (default: 3)",
+        default=2,
+        help="how many times tests/test_train_faults.py kills a training process (default: 2)",
     )
 
 

@@ -27,7 +27,7 @@ def test_a_contender_works_when_it_is_its_turn(flags, tmp_path):
 
 
 def test_one_that_does_not_run_is_named_with_its_reason(flags, tmp_path):
-    with pytest.raises(RunError, match=r"course, batch 32: does not run \(.*cifar-10"):
+    with pytest.raises(RunError, match=r"course, batch 32: does not run \(.*holds no CIFAR-10"):
         peers.Contender("course, batch 32", flags, tmp_path / "log")
 
 

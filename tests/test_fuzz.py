@@ -1,6 +1,6 @@
 """Arbitrary input: answered by a sentence or accepted, never a traceback.
 
-`pytest --hypothesis-profile=thorough tests/test_fuzz.py` tries 12,000 cases.
+`pytest --hypothesis-profile=thorough tests/test_fuzz.py` tries 20,000 cases.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from data import DataError, cifar10
 from train import make_schedule, parse_flags
+from training.cluster import JOBS, read_cluster
 from training.run_dir import RunError, check_same_run, holder, read_settings
 
 json_values = st.recursive(
@@ -95,3 +96,22 @@ class TestFlags:
             assert stderr.getvalue().startswith("train.py: error: ")
         else:
             assert "--help" in arguments
+
+
+class TestClusters:
+    addresses = st.sampled_from(["a:1", "b:2", "c", ":3", "d:x", "e:99999"])
+    jobs = st.sampled_from([*JOBS, "boss"]) | json_values
+
+    @given(
+        cluster=json_values | st.dictionaries(st.sampled_from(JOBS), st.lists(addresses)),
+        task=json_values | st.fixed_dictionaries({"type": jobs, "index": json_values}),
+    )
+    def test_are_joined_or_refused(self, cluster, task):
+        with contextlib.suppress(RunError):
+            found = read_cluster(json.dumps({"cluster": cluster, "task": task}))
+            assert found is None or found.job in JOBS
+
+    @given(st.text() | json_values.map(json.dumps))
+    def test_other_text_is_refused_or_no_cluster(self, text):
+        with contextlib.suppress(RunError):
+            assert read_cluster(text) is None

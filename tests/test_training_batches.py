@@ -6,7 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from training.batches import batch_indices, random_offsets
+from data import Dataset, Split
+from training.batches import ALONE, Share, batch_at, batch_indices, random_offsets
 
 
 class TestOrder:
@@ -44,6 +45,42 @@ class TestOffsets:
     def test_differ_from_step_to_step(self):
         offsets = [random_offsets(50, 9, mirrored=True, seed=0, step=step)[0] for step in (0, 1)]
         assert (offsets[0] != offsets[1]).any()
+
+
+class TestShares:
+    """Of processes that train together."""
+
+    @pytest.fixture
+    def numbered(self):
+        """24 pictures, whose labels are their numbers."""
+        records = np.random.default_rng(0).integers(0, 256, [24, 3 * 8 * 8], np.uint8)
+        split = Split(records, np.arange(24, dtype=np.int32))
+        return Dataset(split, split, ("a", "b"), original_dim=8, resize_dim=6, mirrored=True)
+
+    @pytest.mark.parametrize(
+        ("count", "asynchronous", "batch_size"), [(1, False, 4), (3, False, 12), (3, True, 4)]
+    )
+    def test_show_every_picture_once_an_epoch_among_them(
+        self, numbered, count, asynchronous, batch_size
+    ):
+        shown = []
+        for index in range(count):
+            share = Share(index, count, asynchronous)
+            batches = 24 // (batch_size * (count if asynchronous else 1))
+            for turn in range(batches):
+                step = share.first_batch(0) + turn * share.stride
+                shown += list(batch_at(numbered, batch_size, 0, step, share)[1])
+        assert sorted(shown) == list(range(24))
+
+    def test_together_are_the_batch_of_one_process(self, numbered):
+        whole = batch_at(numbered, 12, 0, 5, ALONE)
+        parts = [batch_at(numbered, 12, 0, 5, Share(index, 3)) for index in range(3)]
+        for ours, theirs in zip(map(np.concatenate, zip(*parts, strict=True)), whole, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+    def test_go_on_behind_the_steps_that_are_done(self):
+        assert Share(2, 3).first_batch(7) == 7
+        assert [Share(index, 3, True).first_batch(7) for index in range(3)] == [6, 7, 8]
 
 
 def test_tensorflow_is_not_needed():

@@ -54,7 +54,7 @@ class TestDataset:
         with tf.Graph().as_default(), tf.Session() as session:
             dataset = training_dataset(tiny_dataset, 4, seed, first_step, [])
             batch = tf.data.make_one_shot_iterator(dataset).get_next()
-            return [session.run(batch) for _ in range(count)]
+            return [session.run(batch)[1:] for _ in range(count)]
 
     def test_gives_crops_with_their_labels(self, tiny_dataset):
         size = 3 * 6 * 6

@@ -24,6 +24,7 @@ def train_two_steps(towers: int) -> tuple[dict[str, np.ndarray], list]:
         tf.set_random_seed(0)
         step = build_training_step(
             SmallNet(8, 8, 3),
+            tf.train.get_or_create_global_step().read_value(),
             tf.constant(crops),
             tf.constant(labels),
             short_schedule(num_towers=towers),
@@ -92,6 +93,7 @@ class TestOnSeveralGpus:
         with tf.Graph().as_default() as graph:
             self.step = build_training_step(
                 SmallNet(8, 8, 3),
+                tf.constant(0, tf.int64),
                 tf.zeros([8, 3 * 8 * 8]),
                 tf.zeros([8], tf.int32),
                 short_schedule(num_towers=4, num_gpus=2),

@@ -8,12 +8,50 @@ their state in the session, and begin anew with each.)
 from __future__ import annotations
 
 import functools
+from typing import NamedTuple
 
 import numpy as np
 
 from data import Dataset
 
 ORDER, CROPS = range(2)  # what a random stream is for; keeps the streams of one seed apart
+
+
+class Share(NamedTuple):
+    """Which part of the batches a process trains on.
+
+    Attributes:
+      index: of the process, among count that train; 0 for one on its own.
+      count: processes that train.
+      asynchronous: whether each has every count-th batch as a whole, or its part of every batch.
+    """
+
+    index: int = 0
+    count: int = 1
+    asynchronous: bool = False
+
+    @property
+    def stride(self) -> int:
+        """From one of its batches to the next."""
+        return self.count if self.asynchronous else 1
+
+    def first_batch(self, step: int) -> int:
+        """The number of its first batch, when so many steps are done."""
+        return step // self.count * self.count + self.index if self.asynchronous else step
+
+    def part(self, batch_size: int) -> slice:
+        """Its places in a batch.
+
+        Args:
+          batch_size: a multiple of count, if it shares each batch.
+        """
+        if self.asynchronous:
+            return slice(0, batch_size)
+        size = batch_size // self.count
+        return slice(self.index * size, (self.index + 1) * size)
+
+
+ALONE = Share()
 
 
 @functools.lru_cache(maxsize=2)
@@ -84,22 +122,24 @@ def crop_and_flip(
 
 
 def batch_at(
-    dataset: Dataset, batch_size: int, seed: int, step: int
+    dataset: Dataset, batch_size: int, seed: int, step: int, share: Share = ALONE
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The training batch of one step.
+    """The training batch of one step, or a process's part of it.
 
     Args:
       dataset: its train part is shown; it says how large the crops are, and whether to flip them.
       batch_size: pictures a step.
       seed, step: what the batch is a function of.
+      share: the process.
 
     Returns:
-      crops: float32 [batch_size, 3 * resize_dim * resize_dim], 0..255, channel-major;
-      labels: int32 [batch_size].
+      crops: float32 [N, 3 * resize_dim * resize_dim], 0..255, channel-major; labels: int32 [N].
     """
     split, dim, crop_dim = dataset.train, dataset.original_dim, dataset.resize_dim
-    indices = batch_indices(len(split.labels), batch_size, seed, step)
+    part = share.part(batch_size)
+    indices = batch_indices(len(split.labels), batch_size, seed, step)[part]
     offsets = random_offsets(batch_size, dim - crop_dim + 1, dataset.mirrored, seed, step)
+    offsets = (values[part] for values in offsets)
     crops = crop_and_flip(split.records[indices], dim, crop_dim, *offsets)
     # As bytes, TensorFlow would log an error: oneDNN does not transpose uint8 on every CPU.
     return crops.astype(np.float32), split.labels[indices]

@@ -5,15 +5,20 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tensorflow.compat.v1 as tf
 from tensorflow.python.client.timeline import Timeline
 
 from data import DataError
+from training.batches import ALONE, Share
 from training.interruption import Interruption
 from training.recipe import Schedule
 from training.run_dir import write_text
 from training.towers import TrainingStep
+
+if TYPE_CHECKING:
+    from training.replicas import Replica
 
 PROFILED_STEP = 10  # of the session; the first ones are not like the rest
 
@@ -25,17 +30,29 @@ class InputHook(tf.train.SessionRunHook):
       iterator: over the pipeline's batches.
       first_step: placeholder of the step it starts at.
       errors: what its threads have raised.
+      share: which batches are this process's.
     """
 
-    def __init__(self, iterator: tf.data.Iterator, first_step: tf.Tensor, errors: list[DataError]):
+    def __init__(
+        self,
+        iterator: tf.data.Iterator,
+        first_step: tf.Tensor,
+        errors: list[DataError],
+        share: Share = ALONE,
+    ):
         self._iterator = iterator
         self._errors = errors
         self._first_step = first_step
+        self._share = share
         self._global_step = tf.train.get_global_step()
 
     def after_create_session(self, session, coord):
-        step = session.run(self._global_step)
-        session.run(self._iterator.initializer, {self._first_step: step})
+        self.start_at(session, session.run(self._global_step))
+
+    def start_at(self, session: tf.Session, step: int) -> None:
+        """Goes to the batch that follows so many steps."""
+        first_batch = self._share.first_batch(int(step))
+        session.run(self._iterator.initializer, {self._first_step: first_batch})
 
     @contextlib.contextmanager
     def data_errors(self) -> Iterator[None]:
@@ -87,6 +104,61 @@ class ProfileHook(tf.train.SessionRunHook):
             write_text(self._path, timeline.generate_chrome_trace_format())
 
 
+class FollowHook(tf.train.SessionRunHook):
+    """Lets a worker go where the chief is, which may have gone back to a checkpoint, and stop.
+
+    Args:
+      training_step: whose step is asked.
+      input_hook: of the pipeline that has to go there.
+      schedule: says which step is the last.
+      interruption: when it has come, the step in hand is the last one.
+      replica: the worker.
+    """
+
+    def __init__(
+        self,
+        training_step: TrainingStep,
+        input_hook: InputHook,
+        schedule: Schedule,
+        interruption: Interruption,
+        replica: Replica,
+    ):
+        self._step = training_step.step
+        self._input_hook = input_hook
+        self._schedule = schedule
+        self._interruption = interruption
+        self._replica = replica
+        self._global_step = tf.train.get_global_step()
+
+    def after_create_session(self, session, coord):
+        self._expected = session.run(self._global_step) + 1
+
+    def before_run(self, run_context):
+        return tf.train.SessionRunArgs(self._step)
+
+    def after_run(self, run_context, run_values):
+        step = int(run_values.results)
+        if step < 0 or step >= self._schedule.total_steps or self._interruption.received:
+            run_context.request_stop()
+        elif step != self._expected and not self._replica.asynchronous:
+            self._input_hook.start_at(run_context.session, step)
+        self._expected = step + 1
+
+    def end(self, session):
+        if not self._interruption.received:
+            self._replica.finish(session)
+
+
+class LeadHook(tf.train.SessionRunHook):
+    """Lets the cluster end when its chief does, if that ends in order."""
+
+    def __init__(self, replica: Replica):
+        self._replica = replica
+
+    def end(self, session):
+        self._replica.finish(session)
+
+
 class CheckpointHook(tf.train.SessionRunHook):
     """Saves the run when it is time to, and ends the session after the last step.
 
@@ -94,7 +166,7 @@ class CheckpointHook(tf.train.SessionRunHook):
       training_step: whose step is asked.
       schedule: says which steps to save, and which is the last.
       interruption: when it has come, the step in hand is saved and is the last one.
-      save: called with the session and the step.
+      save: called with the session, the step, and whether it is to be evaluated.
     """
 
     def __init__(
@@ -102,12 +174,16 @@ class CheckpointHook(tf.train.SessionRunHook):
         training_step: TrainingStep,
         schedule: Schedule,
         interruption: Interruption,
-        save: Callable[[tf.Session, int], None],
+        save: Callable[[tf.Session, int, bool], None],
     ):
         self._step = training_step.step
         self._schedule = schedule
         self._interruption = interruption
         self._save = save
+        self._global_step = tf.train.get_global_step()
+
+    def after_create_session(self, session, coord):
+        self._last_step = int(session.run(self._global_step))
 
     def before_run(self, run_context):
         return tf.train.SessionRunArgs(self._step)
@@ -115,7 +191,9 @@ class CheckpointHook(tf.train.SessionRunHook):
     def after_run(self, run_context, run_values):
         step = int(run_values.results)
         ends = step >= self._schedule.total_steps or self._interruption.received is not None
-        if ends or self._schedule.is_evaluated(step):
-            self._save(run_context.session, step)
+        is_evaluated = self._schedule.is_evaluated(step, self._last_step)
+        if ends or is_evaluated:
+            self._save(run_context.session, step, is_evaluated)
         if ends:
             run_context.request_stop()
+        self._last_step = step

@@ -9,39 +9,45 @@ import tensorflow.compat.v1 as tf
 
 from data import DataError, Dataset
 from squeezenet_model import SqueezeNetModel
-from training.batches import batch_at
+from training.batches import ALONE, Share, batch_at
 
 PREFETCHED_BATCHES = 4  # made ahead, so that a step never waits for its batch
 
 
 def training_dataset(
-    dataset: Dataset, batch_size: int, seed: int, first_step: tf.Tensor, errors: list[DataError]
+    dataset: Dataset,
+    batch_size: int,
+    seed: int,
+    first_step: tf.Tensor,
+    errors: list[DataError],
+    share: Share = ALONE,
 ) -> tf.data.Dataset:
     """The training batches from a step on, without end.
 
     Args:
-      dataset, batch_size, seed: as for `batch_at`.
+      dataset, batch_size, seed, share: as for `batch_at`.
       first_step: int64 scalar, the step of the first batch.
       errors: gets what is wrong with the pictures, as TensorFlow passes only its text on.
 
     Returns:
-      A dataset of (crops, labels) as `batch_at` gives them.
+      A dataset of (step, crops, labels), the last two as `batch_at` gives them.
     """
+    part = share.part(batch_size)
 
     def batch(step):
         try:
-            return batch_at(dataset, batch_size, seed, int(step))
+            return batch_at(dataset, batch_size, seed, int(step), share)
         except DataError as error:
             errors.append(error)
             raise
 
     def batch_tensors(step):
         crops, labels = tf.numpy_function(batch, [step], [tf.float32, tf.int32])
-        crops.set_shape([batch_size, 3 * dataset.resize_dim**2])
-        labels.set_shape([batch_size])
-        return crops, labels
+        crops.set_shape([part.stop - part.start, 3 * dataset.resize_dim**2])
+        labels.set_shape([part.stop - part.start])
+        return step, crops, labels
 
-    steps = tf.data.Dataset.range(first_step, np.iinfo(np.int64).max)
+    steps = tf.data.Dataset.range(first_step, np.iinfo(np.int64).max, share.stride)
     return steps.map(batch_tensors).prefetch(PREFETCHED_BATCHES)
 
 

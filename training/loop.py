@@ -14,7 +14,7 @@ import tensorflow.compat.v1 as tf
 
 from data import Dataset
 from squeezenet_model import SqueezeNetModel
-from training.batches import batch_at
+from training.batches import ALONE, batch_at
 from training.checkpoints import (
     CheckpointWriter,
     checkpoint_step,
@@ -25,11 +25,19 @@ from training.devices import session_config
 from training.evaluation import Evaluation, Evaluator
 from training.events import EventWriters
 from training.health import Health
-from training.hooks import CheckpointHook, InputHook, ProfileHook, StepHook
+from training.hooks import (
+    CheckpointHook,
+    FollowHook,
+    InputHook,
+    LeadHook,
+    ProfileHook,
+    StepHook,
+)
 from training.input_pipeline import training_dataset
 from training.interruption import Interruption
 from training.net import Run, initialize_from
 from training.recipe import Schedule
+from training.replicas import Replica
 from training.towers import TrainingStep, build_training_step
 
 SUMMARY_STEPS = 20  # TensorBoard draws at most 1,000 points a curve; more would cost, not show
@@ -77,13 +85,13 @@ class StepClock:
         self._steps = 0
         self._since = None
 
-    def step_done(self) -> None:
-        """Counts a step; not the first one, in which TensorFlow still sets itself up."""
+    def step_done(self, steps: int = 1) -> None:
+        """Counts steps; not the first one, in which TensorFlow still sets itself up."""
         now = time.perf_counter()
         if self._since is not None:
-            self._recent.append(now - self._since)
+            self._recent.append((steps, now - self._since))
             self._seconds += now - self._since
-            self._steps += 1
+            self._steps += steps
         self._since = now
 
     @contextlib.contextmanager
@@ -96,7 +104,10 @@ class StepClock:
 
     def recent_images_per_second(self) -> float | None:
         """Over the last SUMMARY_STEPS steps; None before the second step."""
-        return self._batch_size * len(self._recent) / sum(self._recent) if self._recent else None
+        if not self._recent:
+            return None
+        steps, seconds = (sum(values) for values in zip(*self._recent, strict=True))
+        return self._batch_size * steps / seconds
 
     def images_per_second(self) -> float | None:
         """Over all steps; None before the second step."""
@@ -127,6 +138,7 @@ class Recorder:
         self._events = events
         self._watcher = watcher
         self._health = Health(run_dir, evaluator.model.output_size)
+        self._last_step: int | None = None
 
     def initialized(self, checkpoint: str, left_out: list[str]) -> None:
         """Shows what a new run begins with, if not at random."""
@@ -144,19 +156,24 @@ class Recorder:
         Raises:
           RunError: the training has died, or the curves cannot be written.
         """
-        self.clock.step_done()
+        last_step = int(values.step) - 1 if self._last_step is None else self._last_step
+        self._last_step = int(values.step)
+        self.clock.step_done(self._last_step - last_step)
         speed = self.clock.recent_images_per_second()
-        if values.step % SUMMARY_STEPS == 0 or values.step == self._schedule.total_steps:
+        is_shown = values.step // SUMMARY_STEPS > last_step // SUMMARY_STEPS
+        if is_shown or values.step == self._schedule.total_steps:
             self._events.write_step(values, speed)
         self._watcher.stepped(values, speed)
         self._health.check(values)
 
-    def save(self, checkpoints: CheckpointWriter, session: tf.Session, step: int) -> None:
+    def save(
+        self, checkpoints: CheckpointWriter, session: tf.Session, step: int, is_evaluated: bool
+    ) -> None:
         """Writes the checkpoint of a step, and evaluates it when that is due."""
         with self.clock.stopped():
             self._events.flush()  # a resumed run writes none of the events before again
             checkpoint = checkpoints.save(session, step)
-            if self._schedule.is_evaluated(step):
+            if is_evaluated:
                 self.evaluate(checkpoint)
 
     def evaluate(self, checkpoint: str) -> None:
@@ -188,12 +205,13 @@ def train(
     watcher: Watcher,
     interruption: Interruption,
     init_from: Run | None = None,
+    replica: Replica | None = None,
 ) -> TrainingResult:
     """Trains from the run's newest checkpoint, or from the start, to the last step.
 
     Writes checkpoints into run_dir (and trace.json, if a step is to be traced), and TensorBoard
     events into run_dir/train and run_dir/eval. A new run's weights are random, or those of
-    init_from, where they fit.
+    init_from, where they fit. With a replica, this is the chief of a cluster.
 
     Raises:
       RunError: the folder cannot be written any more, or the training has died.
@@ -213,7 +231,15 @@ def train(
             recorder.evaluate(checkpoint)
         if step < schedule.total_steps:
             step = run_session(
-                model, dataset, schedule, run_dir, checkpoint, recorder, interruption, init_from
+                model,
+                dataset,
+                schedule,
+                run_dir,
+                checkpoint,
+                recorder,
+                interruption,
+                init_from,
+                replica,
             )
     complete = step >= schedule.total_steps
     return TrainingResult(
@@ -230,13 +256,14 @@ def run_session(
     recorder: Recorder,
     interruption: Interruption,
     init_from: Run | None,
+    replica: Replica | None,
 ) -> int:
     """Builds the training graph and runs it from a checkpoint to its end or the interruption.
 
     Returns:
       The last step, whose checkpoint is written.
     """
-    training_step, input_hook = build_graph(model, dataset, schedule)
+    training_step, input_hook = build_graph(model, dataset, schedule, replica)
     if checkpoint is None and init_from is not None:
         left_out = initialize_from(init_from, dataset.class_names, schedule.recipe)
         recorder.initialized(init_from.checkpoint, left_out)
@@ -249,6 +276,8 @@ def run_session(
             recorder.begin(session)
         else:
             checkpoints.restore(session, checkpoint)
+        if replica:
+            replica.restart(session, first_step)
 
     hooks = [
         input_hook,
@@ -257,12 +286,48 @@ def run_session(
     ]
     if schedule.profile:
         hooks.append(ProfileHook(run_dir / "trace.json", schedule.total_steps - first_step))
-    with tf.train.MonitoredTrainingSession(
-        # Its own checkpoint_dir would restore the newest checkpoint, whole or not.
-        scaffold=tf.train.Scaffold(init_fn=begin),
-        hooks=hooks,
-        config=session_config(),
-    ) as session:
+    # MonitoredTrainingSession's own checkpoint_dir would restore the newest one, whole or not.
+    scaffold = tf.train.Scaffold(init_fn=begin)
+    if replica is None:
+        session = tf.train.MonitoredTrainingSession(
+            scaffold=scaffold, hooks=hooks, config=session_config()
+        )
+    else:
+        replica.build_restart()
+        hooks.append(LeadHook(replica))
+        session = tf.train.MonitoredSession(replica.session_creator(scaffold), hooks)
+    return run_steps(session, training_step, input_hook)
+
+
+def follow(
+    model: SqueezeNetModel,
+    dataset: Dataset,
+    schedule: Schedule,
+    replica: Replica,
+    interruption: Interruption,
+) -> int:
+    """Trains as a worker of a cluster, until its chief has taken the last step or stopped.
+
+    Returns:
+      The last step.
+
+    Raises:
+      RunError: the cluster has come to grief.
+      DataError: pictures turn out to be damaged.
+    """
+    with tf.Graph().as_default():
+        training_step, input_hook = build_graph(model, dataset, schedule, replica)
+        hook = FollowHook(training_step, input_hook, schedule, interruption, replica)
+        creator = replica.session_creator(tf.train.Scaffold())
+        session = tf.train.MonitoredSession(creator, [input_hook, hook])
+        return run_steps(session, training_step, input_hook)
+
+
+def run_steps(
+    session: tf.train.MonitoredSession, training_step: TrainingStep, input_hook: InputHook
+) -> int:
+    """Takes steps until a hook stops the session; returns the last one."""
+    with session:
         while not session.should_stop():
             with input_hook.data_errors():
                 step = session.run(training_step.step)
@@ -270,16 +335,22 @@ def run_session(
 
 
 def build_graph(
-    model: SqueezeNetModel, dataset: Dataset, schedule: Schedule
+    model: SqueezeNetModel, dataset: Dataset, schedule: Schedule, replica: Replica | None = None
 ) -> tuple[TrainingStep, InputHook]:
     """Builds input pipeline and towers in the default graph."""
     tf.set_random_seed(schedule.seed)
-    tf.train.get_or_create_global_step()
-    with tf.name_scope("input"):
-        first_step = tf.placeholder(tf.int64, [], name="first_step")
-        errors = []
-        batches = training_dataset(dataset, schedule.batch_size, schedule.seed, first_step, errors)
-        iterator = tf.data.make_initializable_iterator(batches)
-        crops, labels = iterator.get_next()
-    training_step = build_training_step(model, crops, labels, schedule)
-    return training_step, InputHook(iterator, first_step, errors)
+    share = replica.share if replica else ALONE
+    with tf.device(replica.device_setter()) if replica else contextlib.nullcontext():
+        tf.train.get_or_create_global_step()
+        if replica:
+            replica.build_queues()
+        with tf.name_scope("input"):
+            first_step = tf.placeholder(tf.int64, [], name="first_step")
+            errors = []
+            batches = training_dataset(
+                dataset, schedule.batch_size, schedule.seed, first_step, errors, share
+            )
+            iterator = tf.data.make_initializable_iterator(batches)
+            batch_step, crops, labels = iterator.get_next()
+        training_step = build_training_step(model, batch_step, crops, labels, schedule, replica)
+    return training_step, InputHook(iterator, first_step, errors, share)

@@ -10,25 +10,31 @@ from training.muon import MuonOptimizer
 from training.recipe import Recipe, Schedule
 
 
-def model_scope(recipe: Recipe) -> tf.variable_scope:
+def model_scope(recipe: Recipe, caching_device: str | None = None) -> tf.variable_scope:
     """The variable scope around the net: adds nothing to its names, and says how it begins.
 
     The initializer is the one that tf.layers would take by itself, but drawn as
     `tf.set_random_seed` says: tf.layers' own asks Python's random numbers as well. A variable's
     constraint is applied by every tf.train.Optimizer after each of its steps, so the net that is
     saved is the chapter's, whatever its training asks of the weights.
+
+    Args:
+      recipe: says how the net begins, and what its filters have to keep to.
+      caching_device: where a step keeps a copy of the variables, if they are on another machine:
+        so they are fetched once, not by each tower.
     """
 
     def get_variable(getter, name, *args, **kwargs):
         if recipe.standardized and name.endswith("/kernel"):
             # Not the scope's own `constraint`: the scopes inside would not inherit that.
-            kwargs["constraint"] = standardized_filters
+            kwargs["constraint"] = lambda kernel: standardized_filters(kernel.read_value())
         return getter(name, *args, **kwargs)
 
     return tf.variable_scope(
         "",
         initializer=tf.glorot_uniform_initializer(),
         custom_getter=get_variable,
+        caching_device=caching_device,
         reuse=tf.AUTO_REUSE,
     )
 

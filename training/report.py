@@ -9,11 +9,11 @@ from pathlib import Path
 
 import tensorflow.compat.v1 as tf
 
-from training.checkpoints import newest_checkpoint
+from training.checkpoints import checkpoint_step, newest_checkpoint
 from training.console import print_classes, print_evaluation, print_report
 from training.evaluation import Evaluator
 from training.net import load_dataset, load_net, load_run, split_of
-from training.run_dir import RunError, is_training, output_dir
+from training.run_dir import RunError, is_training, output_dir, read_settings
 from training.summaries import confusion_matrix, png
 
 POLL_SECONDS = 1
@@ -25,6 +25,7 @@ def report(
     split_name: str = "test",
     data_dir: Path | None = None,
     watch: bool = False,
+    patience: float = 0.0,
 ) -> None:
     """Evaluates and prints; leaves a drawing of the confusion matrix in the run's folder.
 
@@ -35,13 +36,17 @@ def report(
       data_dir: folder of the pictures' files, if they are not where they were.
       watch: whether to evaluate each new checkpoint until the training there has ended; the report
         is on the last one.
+      patience: seconds to wait for a training that has not begun, or that may go on.
 
     Raises:
       DataError, RunError: with a sentence for the user.
     """
+    wait_for_run(run_dir, patience)
     settings, model = load_net(run_dir)
     checkpoints = (
-        new_checkpoints(run_dir) if watch else [load_run(checkpoint or run_dir).checkpoint]
+        new_checkpoints(run_dir, patience)
+        if watch
+        else [load_run(checkpoint or run_dir).checkpoint]
     )
     dataset = load_dataset(settings, data_dir)
     split = split_of(dataset, settings, split_name)
@@ -68,7 +73,14 @@ def report(
         print(f"{drawing}: not drawn ({error.strerror})", file=sys.stderr)
 
 
-def new_checkpoints(run_dir: Path) -> Iterator[str]:
+def wait_for_run(run_dir: Path, patience: float) -> None:
+    """Waits until a run has begun, or for so many seconds."""
+    ends = time.monotonic() + patience
+    while read_settings(run_dir) is None and time.monotonic() < ends:
+        time.sleep(POLL_SECONDS)
+
+
+def new_checkpoints(run_dir: Path, patience: float = 0.0) -> Iterator[str]:
     """Each new checkpoint, from the newest there is, until the training has ended.
 
     One that comes while another is being evaluated may be passed over, as with every continuous
@@ -77,18 +89,27 @@ def new_checkpoints(run_dir: Path) -> Iterator[str]:
 
     Args:
       run_dir: folder of a run.
+      patience: seconds that a training which has not reached its last step may pause.
 
     Yields:
       Paths without extension, of whole checkpoints.
     """
-    last = None
+    last, seen = None, time.monotonic()
     while True:
         goes_on = is_training(run_dir)  # asked first: what it saves last must not be missed
+        if goes_on:
+            seen = time.monotonic()
         checkpoint = newest_checkpoint(run_dir)
         if checkpoint not in (None, last):
             yield checkpoint
             last = checkpoint
-        elif not goes_on:
+        elif not goes_on and (time.monotonic() - seen >= patience or is_complete(run_dir, last)):
             return
         else:
             time.sleep(POLL_SECONDS)
+
+
+def is_complete(run_dir: Path, checkpoint: str | None) -> bool:
+    """Whether a checkpoint is the last one that its run wants."""
+    settings = read_settings(run_dir)
+    return bool(checkpoint and settings) and checkpoint_step(checkpoint) >= settings["total_steps"]

@@ -13,6 +13,7 @@ from training.evaluation import Evaluator
 from training.interruption import Interruption
 from training.net import Run
 from training.recipe import Schedule
+from training.replicas import Replica
 from training.run_dir import open_run_dir, read_json, write_json
 
 
@@ -41,6 +42,7 @@ def run(
     settings: dict,
     watcher: loop.Watcher,
     init_from: Run | None = None,
+    replica: Replica | None = None,
 ) -> RunResult:
     """Trains from the newest checkpoint to the last step; leaves results.json in the run's folder.
 
@@ -53,6 +55,7 @@ def run(
       settings: what settings.json shall say of it.
       watcher: is told of each step and evaluation.
       init_from: whose weights a new run begins with, where they fit; None for random ones.
+      replica: of the chief, if this is a cluster's run.
 
     Raises:
       RunError: with a sentence for the user.
@@ -64,7 +67,7 @@ def run(
         Interruption() as interruption,
     ):
         result = loop.train(
-            model, dataset, schedule, run_dir, evaluator, watcher, interruption, init_from
+            model, dataset, schedule, run_dir, evaluator, watcher, interruption, init_from, replica
         )
         if result.evaluation is None:
             return RunResult(result.step, None, interruption.received)

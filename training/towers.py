@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -21,6 +21,9 @@ from training.devices import tower_device
 from training.gradients import pointwise_as_matrix_products
 from training.input_pipeline import standardized
 from training.recipe import Schedule
+
+if TYPE_CHECKING:
+    from training.replicas import Replica
 
 PHILOX = 1  # TensorFlow's number for the counter-based generator (tf.random.Algorithm)
 WORDS_PER_COUNT = 4  # Philox 4x32 gives four 32-bit words for each value of its counter
@@ -63,7 +66,7 @@ def reproducible_dropout(
       inputs: float32 [batch, ...], with a static shape.
       is_training: False returns the inputs as they are.
       seed: 0 or more.
-      step: int64 scalar, number of steps taken so far.
+      step: int64 scalar, the number of the batch.
       first_picture: place of inputs[0] in the whole batch.
 
     Returns:
@@ -90,23 +93,54 @@ def reproducible_dropout(
 
 def build_training_step(
     model: SqueezeNetModel,
+    batch_step: tf.Tensor,
     crops: tf.Tensor,
     labels: tf.Tensor,
     schedule: Schedule,
+    replica: Replica | None = None,
 ) -> TrainingStep:
     """Builds the towers, the average of their gradients, and one step of the recipe on it.
 
     Args:
       model: the net to train; its variables get their names from its own scopes.
+      batch_step: int64 scalar, the number of the batch, from 0 on.
       crops: float32 [batch, 3 * resize_dim * resize_dim], 0..255, channel-major, with a static
         batch.
       labels: int32 [batch].
       schedule: its num_towers divides batch.
+      replica: this process's part in a cluster; None for a process on its own.
     """
-    num_towers = schedule.num_towers
     global_step = tf.train.get_or_create_global_step()
-    learning_rate = optimization.learning_rate(global_step, schedule)
+    rate = optimization.learning_rate(global_step, schedule)
+    gradients, loss, accuracy = build_towers(model, batch_step, crops, labels, schedule, replica)
+    if replica and not replica.asynchronous:
+        with tf.control_dependencies(replica.push(gradients, [loss, accuracy], batch_step)):
+            if not replica.is_chief:
+                norm = tf.linalg.global_norm(gradients)
+                return TrainingStep(replica.next_step(), loss, accuracy, rate, norm)
+            gradients, (loss, accuracy) = replica.take_means()
+    apply_gradients = optimization.apply_gradients(
+        gradients, tf.trainable_variables(), rate, schedule.recipe, global_step
+    )
+    with tf.control_dependencies([apply_gradients]):
+        step = global_step.read_value()
+    if replica:
+        step = replica.tell_others(step)
+    return TrainingStep(step, loss, accuracy, rate, tf.linalg.global_norm(gradients))
+
+
+def build_towers(
+    model: SqueezeNetModel,
+    batch_step: tf.Tensor,
+    crops: tf.Tensor,
+    labels: tf.Tensor,
+    schedule: Schedule,
+    replica: Replica | None,
+) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor]:
+    """The mean gradients of the trainable variables, and the mean loss and accuracy of a batch."""
+    num_towers = schedule.num_towers
     tower_batch = crops.shape[0] // num_towers
+    first_picture = replica.share.part(schedule.batch_size).start if replica else 0
     losses, hits, gradients = [], [], []
     tower_inputs = zip(tf.split(crops, num_towers), tf.split(labels, num_towers), strict=True)
     for index, (tower_crops, tower_labels) in enumerate(tower_inputs):
@@ -114,13 +148,13 @@ def build_training_step(
         tower.custom_dropout = functools.partial(
             reproducible_dropout,
             seed=schedule.seed,
-            step=global_step,
-            first_picture=index * tower_batch,
+            step=batch_step,
+            first_picture=first_picture + index * tower_batch,
         )
         with (
             tf.name_scope(f"tower_{index}"),
             tower_device(index, schedule.num_gpus),
-            optimization.model_scope(schedule.recipe),
+            optimization.model_scope(schedule.recipe, replica and replica.device),
             pointwise_as_matrix_products(),
         ):
             logits = tower.model_layers(standardized(tower_crops, model), is_training=True)
@@ -130,18 +164,7 @@ def build_training_step(
             gradients.append(tf.gradients(loss, tf.trainable_variables()))
     with tf.name_scope("average_gradients"):
         averages = [tf.add_n(parts) / num_towers for parts in zip(*gradients, strict=True)]
-    apply_gradients = optimization.apply_gradients(
-        averages, tf.trainable_variables(), learning_rate, schedule.recipe, global_step
-    )
-    with tf.control_dependencies([apply_gradients]):
-        step = global_step.read_value()
-    return TrainingStep(
-        step,
-        tf.add_n(losses) / num_towers,
-        tf.add_n(hits) / num_towers,
-        learning_rate,
-        tf.linalg.global_norm(averages),
-    )
+    return averages, tf.add_n(losses) / num_towers, tf.add_n(hits) / num_towers
 
 
 def loss_and_accuracy(logits: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
