@@ -220,6 +220,8 @@ def train(flags: argparse.Namespace) -> int:
         **describe(name, dataset, model),
         **schedule.settings(),
         "held_out": flags.held_out,
+        "num_workers": cluster.num_workers if cluster else 1,
+        "asynchronous": flags.asynchronous,
         "init_from": flags.init_from and os.path.realpath(flags.init_from),
         "data_dir": flags.data_dir and str(flags.data_dir),
         "run_dir": str(run_dir),

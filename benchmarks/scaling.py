@@ -7,6 +7,7 @@ others, and works out clusters of real machines with it. docs/scaling.md explain
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import math
 import statistics
@@ -19,7 +20,7 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from training.cli import Parser, positive, run_command
-from training.console import aligned
+from training.console import aligned, load_tensorflow_quietly
 from training.run_dir import RunError
 
 BATCH_SIZE = 128  # of a worker
@@ -137,7 +138,8 @@ def synchronous_rate(times: Times, workers: int, num_ps: int, network: float) ->
     slowest = times.work * (1 + SPREAD * math.sqrt(2 * math.log(workers)))
     step = slowest + times.exchange / 2 + 2 * BYTES / network
     # The first worker's own transfer is in `step` already.
-    step += (workers - 1) * service(times, network) / num_ps + times.apply / num_ps
+    fullest = largest_share(num_ps)
+    step += (workers - 1) * service(times, network) * fullest + times.apply * fullest
     return workers * BATCH_SIZE / step
 
 
@@ -147,7 +149,7 @@ def asynchronous_rate(times: Times, workers: int, num_ps: int, network: float) -
     Mean value analysis of a closed queue (M. Reiser and S. Lavenberg, 1980): a worker that comes
     to the ps finds those waiting whom a cluster with one worker less would have there.
     """
-    busy = (service(times, network) + times.apply) / num_ps
+    busy = (service(times, network) + times.apply) * largest_share(num_ps)
     away = times.work + times.exchange / 2
     waiting = 0.0
     for count in range(1, workers + 1):
@@ -155,6 +157,23 @@ def asynchronous_rate(times: Times, workers: int, num_ps: int, network: float) -
         rate = count / (away + at_ps)
         waiting = rate * at_ps
     return rate * BATCH_SIZE
+
+
+@functools.cache
+def largest_share(num_ps: int) -> float:
+    """Of the weights, on the fullest ps: variables are not divided, and the largest is a quarter."""
+    load_tensorflow_quietly()
+    from squeezenet_model import SqueezeNetModel, tf
+    from training.replicas import LeastBytes
+
+    strategy = LeastBytes(num_ps)
+    jobs = {"ps": [f"ps{index}:1" for index in range(num_ps)]}
+    with (
+        tf.Graph().as_default(),
+        tf.device(tf.train.replica_device_setter(cluster=jobs, ps_strategy=strategy)),
+    ):
+        SqueezeNetModel(32, 24, 10).model_layers(tf.zeros([1, 24, 24, 3]), is_training=False)
+    return max(strategy.loads) / sum(strategy.loads)
 
 
 def service(times: Times, network: float) -> float:
@@ -178,9 +197,14 @@ def seconds_per_batch(workers: int | None, asynchronous: bool = False) -> float:
     with tempfile.TemporaryDirectory() as run_dir:
         command += ["--num_epochs", str(pictures / DIGITS), "--run_dir", run_dir]
         command += ["--asynchronous"] if asynchronous else []
-        process = subprocess.run(command, capture_output=True, text=True)
+        # Not subprocess.run, which would kill a launcher that ends its cluster after Ctrl-C.
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process:
+            output, _ = process.communicate()
         if process.returncode:
-            raise RunError(f"{' '.join(command)}: failed ({process.stdout[-300:]}); try it alone.")
+            last = (output.strip().splitlines() or ["it said nothing"])[-1]
+            raise RunError(f"{' '.join(command)}: failed ({last}); try it alone.")
         results = json.loads(Path(run_dir, "results.json").read_text())
     return BATCH_SIZE / results["images_per_second"]
 

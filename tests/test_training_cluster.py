@@ -69,6 +69,9 @@ def test_a_process_on_its_own_is_no_cluster(text):
         (config(ps=["d:0"]), "'d:0' is no address"),
         (config(ps=["d:65536"]), "'d:65536' is no address"),
         (config(ps=[4]), "4 is no address"),
+        (config(ps=["d..example:4"]), "'d..example:4' is no address"),
+        (config(ps=["d:" + "4" * 5_000]), "is no address"),
+        (config(ps="d:4"), "is not of the form"),
         (config(ps=["a:1"]), "a:1 is named twice"),
     ],
 )

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+from squeezenet_model import SqueezeNetModel
 from tests.conftest import train_command
 from tools.launch_local import cluster_tasks
 from training.checkpoints import checkpoint_step, newest_checkpoint
+from training.replicas import LeastBytes
 
 SECONDS = 50.0  # more than anything here takes
 
@@ -115,7 +117,7 @@ def story(tmp_path_factory):
     with cluster([*FLAGS, 64], folder, num_ps=2) as start:
         ps, chief, worker = (start(name) for name in ("ps 0", "chief", "worker 0"))
         found.waits = chief.wait_for_line("chief: waits for ps 1 at localhost:")
-        start("ps 1")
+        second_ps = start("ps 1")
         chief.wait_for_line("step 2: ")
         found.weights = weights(run_dir / "model.ckpt-2")
 
@@ -135,7 +137,8 @@ def story(tmp_path_factory):
 
         lost_at = time.monotonic()
         ps.kill()
-        found.ends = {"chief": chief.ended(), "worker 0": worker.ended()}
+        others = {"chief": chief, "worker 0": worker, "ps 1": second_ps}
+        found.ends = {name: task.ended() for name, task in others.items()}
         found.seconds_to_end = time.monotonic() - lost_at
     return found
 
@@ -180,3 +183,15 @@ def test_then_one_process_can_go_on(story):
         assert (story.run_dir / name).exists()
     checkpoint = newest_checkpoint(story.run_dir)
     assert checkpoint_step(checkpoint) >= story.saved + 10
+
+
+def test_ps_hold_about_as_many_bytes_each():
+    with tf.Graph().as_default():
+        strategy = LeastBytes(2)
+        setter = tf.train.replica_device_setter(
+            cluster={"ps": ["a:1", "b:2"]}, ps_strategy=strategy
+        )
+        with tf.device(setter):
+            SqueezeNetModel(32, 24, 10).model_layers(tf.zeros([1, 24, 24, 3]), is_training=False)
+    assert sum(strategy.loads) == 586_280
+    assert max(strategy.loads) < 0.55 * 586_280

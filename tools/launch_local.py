@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import signal
 import socket
@@ -15,13 +16,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from training.cli import Parser, positive, run_command
 from training.interruption import Interruption
 
 TRAIN = Path(__file__).resolve().parents[1] / "train.py"
-GRACE_SECONDS = 40.0  # for the others to end, once one has
+GRACE_SECONDS = 20.0  # for the others to end, once one has
 POLL_SECONDS = 0.1
 
 
@@ -29,7 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the command.
 
     Returns:
-      The worst exit code of the tasks that ended by themselves, or 130 after Ctrl-C.
+      The worst exit code of the tasks that ended by themselves, 1 when some had to be stopped, 130
+      after Ctrl-C, 143 after SIGTERM.
     """
     parser = Parser(prog="tools.launch_local", description=__doc__.splitlines()[0])
     add = parser.add_argument
@@ -54,13 +57,17 @@ def launch(flags: argparse.Namespace) -> int:
     tasks = cluster_tasks(flags.workers, flags.ps)
     processes: dict[str, subprocess.Popen] = {}
     printers = []
+    unread = threading.Event()
     with Interruption() as interruption:
         try:
             for name, config in tasks.items():
                 processes[name] = start(flags.train_flags, config)
-                printers.append(threading.Thread(target=print_lines, args=[name, processes[name]]))
-                printers[-1].start()
-            return wait(processes, interruption)
+                printer = threading.Thread(
+                    target=print_lines, args=[name, processes[name].stdout, unread]
+                )
+                printer.start()
+                printers.append(printer)
+            return wait(processes, interruption, unread)
         finally:
             for process in processes.values():
                 process.kill()
@@ -110,30 +117,52 @@ def start(train_flags: list[str], config: str) -> subprocess.Popen:
     )
 
 
-def print_lines(name: str, process: subprocess.Popen) -> None:
-    """Prints what a task says, as it says it."""
-    for line in process.stdout:
-        print(f"[{name}] {line.rstrip()}", flush=True)
+def print_lines(name: str, lines: Iterable[str], unread: threading.Event) -> None:
+    """Prints what a task says, as it says it; sets unread when nobody reads on."""
+    for line in lines:
+        if unread.is_set():
+            continue  # or the task would wait for a reader
+        try:
+            print(f"[{name}] {line.rstrip()}", flush=True)
+        except BrokenPipeError:
+            unread.set()
 
 
-def wait(processes: dict[str, subprocess.Popen], interruption: Interruption) -> int:
+def wait(
+    processes: dict[str, subprocess.Popen], interruption: Interruption, unread: threading.Event
+) -> int:
     """Waits until all tasks have ended; once the chief has, or one has failed, not for long.
+
+    Args:
+      processes: the tasks, by name.
+      interruption: lets the chief end all of them; a second one raises KeyboardInterrupt.
+      unread: does the same.
 
     Returns:
       The exit code.
+
+    Raises:
+      BrokenPipeError: nobody has read to the end.
     """
-    ends = None
+    ends = math.inf
+    stopping = False
     codes: dict[str, int] = {}
-    while len(codes) < len(processes) and (ends is None or time.monotonic() < ends):
-        if interruption.received and ends is None:
+    while len(codes) < len(processes) and time.monotonic() < ends:
+        if (interruption.received or unread.is_set()) and not stopping:
+            stopping = True
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.default_int_handler)
             processes["chief"].send_signal(signal.SIGINT)  # which ends all the others
             ends = time.monotonic() + GRACE_SECONDS
         for name, process in processes.items():
             if name not in codes and process.poll() is not None:
                 codes[name] = exit_code(process)
-                if ends is None and (name == "chief" or codes[name]):
-                    ends = time.monotonic() + (GRACE_SECONDS if codes[name] == 0 else 1)
+                grace = GRACE_SECONDS if codes[name] in (0, 128 + signal.SIGINT) else 1.0
+                if name == "chief" or codes[name]:
+                    ends = min(ends, time.monotonic() + grace)
         time.sleep(POLL_SECONDS)
+    if unread.is_set():
+        raise BrokenPipeError
     if interruption.received:
         return 128 + interruption.received
     left = [name for name in processes if name not in codes]

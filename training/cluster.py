@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import socket
 import time
 from typing import NamedTuple
@@ -64,7 +65,9 @@ def read_cluster(config: str | None) -> Cluster | None:
         content = json.loads(config)
         if not content.get("cluster"):
             return None
-        addresses = {job: list(content["cluster"].get(job, [])) for job in JOBS[:3]}
+        addresses = {job: content["cluster"].get(job, []) for job in JOBS[:3]}
+        if not all(isinstance(own, list) for own in addresses.values()):
+            raise TypeError("addresses that are no list")
         unknown = set(content["cluster"]) - set(JOBS)
         job, index = content["task"]["type"], content["task"]["index"]
     except (ValueError, RecursionError) as error:
@@ -83,9 +86,9 @@ def read_cluster(config: str | None) -> Cluster | None:
         raise RunError(
             f"TF_CONFIG: there is no {job} {index!r}, as the cluster has {most}; correct the index."
         )
-    if job != "evaluator" and not addresses["worker"] and not addresses["ps"]:
+    if job == "chief" and not addresses["worker"] and not addresses["ps"]:
         return None
-    if not addresses["ps"]:
+    if not addresses["ps"] and job != "evaluator":
         raise RunError("TF_CONFIG: the cluster has no ps, which holds the variables; add one.")
     return Cluster(addresses, job, index)
 
@@ -96,11 +99,20 @@ def check_addresses(addresses: dict[str, list[str]]) -> None:
         raise RunError(f"TF_CONFIG: the cluster has {len(addresses['chief'])} chiefs; name one.")
     every = [address for own in addresses.values() for address in own]
     for address in every:
-        host, _, port = str(address).rpartition(":")
-        if not (host and port.isascii() and port.isdigit() and 0 < int(port) < 65_536):
+        if not is_address(str(address)):
             raise RunError(f"TF_CONFIG: {address!r} is no address; write it as host:port.")
         if every.count(address) > 1:
             raise RunError(f"TF_CONFIG: {address} is named twice; give each task its own port.")
+
+
+def is_address(text: str) -> bool:
+    """Whether it is a host and a port, as far as can be told without asking the network."""
+    host, _, port = text.rpartition(":")
+    try:
+        named = bool(host.encode("idna"))
+    except UnicodeError:
+        return False
+    return named and bool(re.fullmatch("[0-9]{1,5}", port)) and 0 < int(port) < 65_536
 
 
 def answers(address: str) -> bool:

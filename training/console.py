@@ -112,14 +112,14 @@ class TrainingBar:
 
     def stepped(self, values, images_per_second: float | None) -> None:
         """Shows a step's values."""
-        epoch = math.ceil(self._num_epochs * values.step / self._total_steps)
-        epoch = f"epoch {epoch}/{math.ceil(self._num_epochs)}"
+        share = min(1.0, values.step / self._total_steps)  # a cluster may go past its last step
+        epoch = f"epoch {math.ceil(self._num_epochs * share)}/{math.ceil(self._num_epochs)}"
         numbers = f"loss {values.loss:.3f}, accuracy {values.accuracy:.0%}"
         if images_per_second is not None:
             numbers += f", {images_per_second:,.0f} images/s"
         if sys.stdout.isatty():
             self._draw(int(values.step), epoch, numbers)
-        elif time.monotonic() >= self._next_line or values.step == self._total_steps:
+        elif time.monotonic() >= self._next_line or values.step >= self._total_steps:
             self._next_line = time.monotonic() + PLAIN_LINE_SECONDS
             print(f"{epoch}, step {values.step}/{self._total_steps}, {numbers}", flush=True)
 

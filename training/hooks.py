@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -110,7 +111,6 @@ class FollowHook(tf.train.SessionRunHook):
     Args:
       training_step: whose step is asked.
       input_hook: of the pipeline that has to go there.
-      schedule: says which step is the last.
       interruption: when it has come, the step in hand is the last one.
       replica: the worker.
     """
@@ -119,13 +119,11 @@ class FollowHook(tf.train.SessionRunHook):
         self,
         training_step: TrainingStep,
         input_hook: InputHook,
-        schedule: Schedule,
         interruption: Interruption,
         replica: Replica,
     ):
         self._step = training_step.step
         self._input_hook = input_hook
-        self._schedule = schedule
         self._interruption = interruption
         self._replica = replica
         self._global_step = tf.train.get_global_step()
@@ -138,7 +136,8 @@ class FollowHook(tf.train.SessionRunHook):
 
     def after_run(self, run_context, run_values):
         step = int(run_values.results)
-        if step < 0 or step >= self._schedule.total_steps or self._interruption.received:
+        # Not after the last step: until the chief has saved that, it may have to be taken again.
+        if step < 0 or self._interruption.received:
             run_context.request_stop()
         elif step != self._expected and not self._replica.asynchronous:
             self._input_hook.start_at(run_context.session, step)
@@ -150,13 +149,23 @@ class FollowHook(tf.train.SessionRunHook):
 
 
 class LeadHook(tf.train.SessionRunHook):
-    """Lets the cluster end when its chief does, if that ends in order."""
+    """Lets the cluster end when its chief does.
 
-    def __init__(self, replica: Replica):
+    But not after SIGTERM, with which a system moves a process to another machine: then the others
+    wait for it, as they do when it is killed.
+
+    Args:
+      interruption: what has come.
+      replica: the chief.
+    """
+
+    def __init__(self, interruption: Interruption, replica: Replica):
+        self._interruption = interruption
         self._replica = replica
 
     def end(self, session):
-        self._replica.finish(session)
+        if self._interruption.received != signal.SIGTERM:
+            self._replica.finish(session)
 
 
 class CheckpointHook(tf.train.SessionRunHook):

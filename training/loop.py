@@ -161,7 +161,7 @@ class Recorder:
         self.clock.step_done(self._last_step - last_step)
         speed = self.clock.recent_images_per_second()
         is_shown = values.step // SUMMARY_STEPS > last_step // SUMMARY_STEPS
-        if is_shown or values.step == self._schedule.total_steps:
+        if is_shown or values.step >= self._schedule.total_steps:
             self._events.write_step(values, speed)
         self._watcher.stepped(values, speed)
         self._health.check(values)
@@ -175,6 +175,8 @@ class Recorder:
             checkpoint = checkpoints.save(session, step)
             if is_evaluated:
                 self.evaluate(checkpoint)
+            # In a cluster, others may have taken steps meanwhile, which must not be counted either.
+            self._last_step = int(session.run(tf.train.get_global_step(session.graph)))
 
     def evaluate(self, checkpoint: str) -> None:
         """Evaluates a checkpoint, adds it to the curves, and keeps it if it is the best."""
@@ -229,7 +231,7 @@ def train(
             events.write_start(model, crops)
         if evaluate_first:
             recorder.evaluate(checkpoint)
-        if step < schedule.total_steps:
+        if step < schedule.total_steps or replica:  # which has others to tell that it is complete
             step = run_session(
                 model,
                 dataset,
@@ -294,9 +296,12 @@ def run_session(
         )
     else:
         replica.build_restart()
-        hooks.append(LeadHook(replica))
+        hooks.append(LeadHook(interruption, replica))
         session = tf.train.MonitoredSession(replica.session_creator(scaffold), hooks)
-    return run_steps(session, training_step, input_hook)
+    if first_step >= schedule.total_steps:
+        with session:
+            return first_step
+    return run_steps(session, training_step, input_hook, interruption, replica)
 
 
 def follow(
@@ -305,11 +310,8 @@ def follow(
     schedule: Schedule,
     replica: Replica,
     interruption: Interruption,
-) -> int:
-    """Trains as a worker of a cluster, until its chief has taken the last step or stopped.
-
-    Returns:
-      The last step.
+) -> None:
+    """Trains as a worker of a cluster, until its chief has ended.
 
     Raises:
       RunError: the cluster has come to grief.
@@ -317,20 +319,27 @@ def follow(
     """
     with tf.Graph().as_default():
         training_step, input_hook = build_graph(model, dataset, schedule, replica)
-        hook = FollowHook(training_step, input_hook, schedule, interruption, replica)
+        hook = FollowHook(training_step, input_hook, interruption, replica)
         creator = replica.session_creator(tf.train.Scaffold())
         session = tf.train.MonitoredSession(creator, [input_hook, hook])
-        return run_steps(session, training_step, input_hook)
+        run_steps(session, training_step, input_hook, interruption, replica)
 
 
 def run_steps(
-    session: tf.train.MonitoredSession, training_step: TrainingStep, input_hook: InputHook
+    session: tf.train.MonitoredSession,
+    training_step: TrainingStep,
+    input_hook: InputHook,
+    interruption: Interruption,
+    replica: Replica | None,
 ) -> int:
     """Takes steps until a hook stops the session; returns the last one."""
+    take_step = functools.partial(session.run, training_step.step)
+    if replica:
+        take_step = functools.partial(replica.wait_for, take_step, interruption)
     with session:
         while not session.should_stop():
             with input_hook.data_errors():
-                step = session.run(training_step.step)
+                step = take_step()
     return int(step)
 
 

@@ -15,24 +15,49 @@ reads the variables and pushes the gradient of its own pictures. What happens th
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import tensorflow.compat.v1 as tf
 
 from training.batches import Share
-from training.cluster import POLL_SECONDS, WAIT_SECONDS, Cluster, lost_members
+from training.cluster import POLL_SECONDS, WAIT_SECONDS, Cluster, answers, lost_members
 from training.devices import session_config
+from training.interruption import Interruption
 from training.run_dir import RunError
 
 STOP = -1  # in place of the number of the next step: the chief trains no more
+LOSSES = (tf.errors.AbortedError, tf.errors.UnavailableError)  # what gRPC says when a ps is gone
 OUT_OF_DATE = -1  # as the step of a gradient: accumulators drop what is older than their own step
-FINISH_SECONDS = 30.0  # that workers are given to end by themselves
+FINISH_SECONDS = 10.0  # that workers are given to end by themselves
+INTERRUPTED_SECONDS = 5.0  # that a step is given to end after Ctrl-C
+WATCH_SECONDS = 5.0  # from one look at the other ps to the next
 
 
 def ps_queue(name: str, index: int = 0, dtype: tf.DType = tf.int64) -> tf.FIFOQueue:
     """A queue of scalars that all processes share, on one of the ps."""
     with tf.device(f"/job:ps/task:{index}"):
         return tf.FIFOQueue(-1, [dtype], [[]], shared_name=name, name=name)
+
+
+class LeastBytes:
+    """For replica_device_setter: a variable goes to the ps with the fewest bytes so far.
+
+    In turn, as is its default, two ps would get all kernels and all biases.
+    """
+
+    def __init__(self, num_ps: int):
+        self.loads = [0] * num_ps
+
+    def __call__(self, variable: tf.Operation) -> int:
+        """The number of the ps for a VarHandleOp."""
+        shape = tf.TensorShape(variable.get_attr("shape"))
+        place = self.loads.index(min(self.loads))
+        self.loads[place] += shape.num_elements() * variable.get_attr("dtype").size
+        return place
 
 
 class Replica:
@@ -55,11 +80,14 @@ class Replica:
         self.share = Share(cluster.worker_index, cluster.num_workers, asynchronous)
         self.device = f"/job:{cluster.job}/task:{cluster.index}"
         self._server = start_server(cluster)
+        self._thread = ThreadPoolExecutor(1)
 
-    def device_setter(self):
-        """For tf.device: variables go to the ps in turn, all else to this process."""
+    def device_setter(self) -> Callable[[tf.Operation], str]:
+        """For tf.device: variables go to the ps with the fewest bytes, all else to this process."""
         jobs = {job: own for job, own in self.cluster.addresses.items() if own}
-        return tf.train.replica_device_setter(worker_device=self.device, cluster=jobs)
+        return tf.train.replica_device_setter(
+            worker_device=self.device, cluster=jobs, ps_strategy=LeastBytes(len(jobs["ps"]))
+        )
 
     def session_creator(self, scaffold: tf.train.Scaffold) -> tf.train.SessionCreator:
         """Of one session that knows of the ps and this process alone: others may come and go."""
@@ -82,6 +110,7 @@ class Replica:
         self._tell_done = [queue.enqueue(self._number) for queue in self._done]
         self._sizes = [queue.size() for queue in self._next_steps]
         self._empty = [queue.dequeue() for queue in self._next_steps]
+        self._old_news = [(q.size(), q.dequeue()) for q in (self._stopped, self._finished)]
         self._num_finished = self._finished.size()
         self._accumulators = []
 
@@ -136,6 +165,8 @@ class Replica:
 
     def tell_others(self, step: tf.Tensor) -> tf.Tensor:
         """The step that was taken, told to whoever waits for it; STOP if the chief has stopped."""
+        if self.asynchronous and self.is_chief:
+            return step
         if self.asynchronous:
             return tf.where(self._stopped.size() > 0, tf.cast(STOP, tf.int64), step)
         with tf.control_dependencies([queue.enqueue(step) for queue in self._next_steps]):
@@ -159,16 +190,44 @@ class Replica:
 
     def restart(self, session: tf.Session, step: int) -> None:
         """Forgets what came of another chief's steps, and tells the workers where to go on."""
+        for size, old in self._old_news:
+            take_all(session, size, old)
         if self.asynchronous:
             return
-        for count, drop in zip(self._num_pushed, self._drop, strict=True):
-            if session.run(count):
-                session.run(drop.op)
         session.run(self._set_steps, {self._number: step})
-        for size, empty in zip(self._sizes, self._empty, strict=True):
-            for _ in range(session.run(size)):
-                session.run(empty.op)
+        for count, gradient in zip(self._num_pushed, self._drop, strict=True):
+            take_all(session, count, gradient)
+        session.run(self._set_steps, {self._number: step})  # taking a gradient has moved them on
+        for size, old in zip(self._sizes, self._empty, strict=True):
+            take_all(session, size, old)
         session.run(self._tell_next_step, {self._number: step})
+
+    def wait_for(self, take_step: Callable[[], int], interruption: Interruption) -> int:
+        """Takes a step, for which others may have to be waited for; returns its number.
+
+        In a thread: signals reach Python only while its main thread is not inside TensorFlow. One
+        that comes while the others do not ends the process as if it were killed.
+        """
+        graph = tf.get_default_graph()
+
+        def in_graph():
+            with graph.as_default():
+                return take_step()
+
+        result = self._thread.submit(in_graph)
+        patience = None
+        while True:
+            with contextlib.suppress(TimeoutError):
+                return result.result(timeout=POLL_SECONDS)
+            if interruption.received and patience is None:
+                patience = time.monotonic() + INTERRUPTED_SECONDS
+            elif patience and time.monotonic() > patience:
+                print(
+                    f"{self.cluster.name}: stopped while it waited for others; the same command "
+                    "goes on from the newest checkpoint",
+                    flush=True,
+                )
+                os.kill(os.getpid(), interruption.received)
 
     def finish(self, session: tf.Session) -> None:
         """As a worker, says that it is done; as chief, ends the workers and then the ps."""
@@ -183,6 +242,13 @@ class Replica:
         ):
             time.sleep(0.1)
         session.run(self._tell_done, {self._number: 1})
+
+
+def take_all(session: tf.Session, count: tf.Tensor, item: tf.Tensor) -> None:
+    """Takes items until there are none, or until somebody else has taken the last one."""
+    with contextlib.suppress(tf.errors.DeadlineExceededError):
+        while session.run(count):
+            session.run(item.op, options=tf.RunOptions(timeout_in_ms=1_000))
 
 
 class ClusterSessionCreator(tf.train.SessionCreator):
@@ -207,9 +273,22 @@ class ClusterSessionCreator(tf.train.SessionCreator):
           RunError: the chief does not initialize the variables.
         """
         cluster = self._replica.cluster
-        if self._replica.is_chief:
-            creator = tf.train.ChiefSessionCreator(self._scaffold, self._target, self._config)
-            return guarded(creator.create_session(), cluster)
+        try:
+            session = self._chief_session() if self._replica.is_chief else self._worker_session()
+        except tf.errors.DeadlineExceededError:
+            raise RunError(
+                f"{cluster.name}: the chief at {cluster.addresses['chief'][0]} has not initialized "
+                f"the variables within {WAIT_SECONDS:.0f} seconds; look what it says."
+            ) from None
+        except LOSSES as error:
+            raise ps_lost(cluster) from error
+        return guarded(session, cluster)
+
+    def _chief_session(self) -> tf.Session:
+        creator = tf.train.ChiefSessionCreator(self._scaffold, self._target, self._config)
+        return creator.create_session()
+
+    def _worker_session(self) -> tf.Session:
         scaffold = self._scaffold.finalize()
         manager = tf.train.SessionManager(
             local_init_op=scaffold.local_init_op,
@@ -217,14 +296,15 @@ class ClusterSessionCreator(tf.train.SessionCreator):
             ready_for_local_init_op=scaffold.ready_for_local_init_op,
             recovery_wait_secs=POLL_SECONDS,
         )
-        try:
-            session = manager.wait_for_session(self._target, self._config, WAIT_SECONDS)
-        except tf.errors.DeadlineExceededError:
-            raise RunError(
-                f"{cluster.name}: the chief at {cluster.addresses['chief'][0]} has not initialized "
-                f"the variables within {WAIT_SECONDS:.0f} seconds; look what it says."
-            ) from None
-        return guarded(session, cluster)
+        return manager.wait_for_session(self._target, self._config, WAIT_SECONDS)
+
+
+def ps_lost(cluster: Cluster) -> RunError:
+    """What ends a member of a cluster that has lost its variables."""
+    return RunError(
+        f"{cluster.name}: lost {lost_members(cluster)} and the variables with it; start all tasks "
+        "again, and the chief goes on from the newest checkpoint."
+    )
 
 
 def guarded(session: tf.Session, cluster: Cluster) -> tf.Session:
@@ -234,12 +314,9 @@ def guarded(session: tf.Session, cluster: Cluster) -> tf.Session:
     def run_guarded(*args, **kwargs):
         try:
             return run(*args, **kwargs)
-        except (tf.errors.AbortedError, tf.errors.UnavailableError) as error:
+        except LOSSES as error:
             session.close = lambda: None
-            raise RunError(
-                f"{cluster.name}: lost {lost_members(cluster)} and the variables with it; start "
-                "all tasks again, and the chief goes on from the newest checkpoint."
-            ) from error
+            raise ps_lost(cluster) from error
 
     session.run = run_guarded
     return session
@@ -266,7 +343,7 @@ def serve(cluster: Cluster) -> None:
     """Holds variables, as a ps, until the chief has ended.
 
     Raises:
-      RunError: its port cannot be opened.
+      RunError: its port cannot be opened, or another ps is lost.
     """
     server = start_server(cluster)
     print(f"{cluster.name}: serves at {cluster.addresses['ps'][cluster.index]}", flush=True)
@@ -274,6 +351,14 @@ def serve(cluster: Cluster) -> None:
         size = ps_queue(f"done_{cluster.index}", cluster.index).size()
         config = tf.ConfigProto(device_filters=[f"/job:ps/task:{cluster.index}"])
         with tf.Session(server.target, config=config) as session:
+            were_there, lost, next_look = set(), set(), time.monotonic()
             while not session.run(size):
-                time.sleep(0.5)
+                if time.monotonic() >= next_look:
+                    next_look = time.monotonic() + WATCH_SECONDS
+                    if lost:  # and not because all are about to end
+                        raise ps_lost(cluster)
+                    there = {address for address in cluster.addresses["ps"] if answers(address)}
+                    were_there |= there
+                    lost = were_there - there
+                time.sleep(POLL_SECONDS)
     print(f"{cluster.name}: done", flush=True)

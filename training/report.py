@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -111,5 +112,5 @@ def new_checkpoints(run_dir: Path, patience: float = 0.0) -> Iterator[str]:
 
 def is_complete(run_dir: Path, checkpoint: str | None) -> bool:
     """Whether a checkpoint is the last one that its run wants."""
-    settings = read_settings(run_dir)
-    return bool(checkpoint and settings) and checkpoint_step(checkpoint) >= settings["total_steps"]
+    total_steps = (read_settings(run_dir) or {}).get("total_steps")
+    return checkpoint is not None and checkpoint_step(checkpoint) >= (total_steps or math.inf)

@@ -29,6 +29,8 @@ FIXED_SETTINGS = (
 )
 
 
+BATCH_OF_ALL = " (in a cluster, of all workers together)"
+
 # The run that comes with the project; pretrained/README.md says what it can do.
 PRETRAINED = Path(__file__).resolve().parents[1] / "pretrained"
 
@@ -122,8 +124,9 @@ def check_same_run(run_dir: Path, saved: dict, settings: dict) -> None:
     for name in FIXED_SETTINGS:
         if name in settings and settings[name] != saved.get(name):
             raise RunError(
-                f"{run_dir}: the run there has {name} {saved.get(name)!r}, not {settings[name]!r}; "
-                f"give the same {name}, or another --run_dir."
+                f"{run_dir}: the run there has {name} {saved.get(name)!r}, not {settings[name]!r}"
+                f"{BATCH_OF_ALL if name == 'batch_size' else ''}; give the same {name}, or another "
+                "--run_dir."
             )
 
 
