@@ -161,7 +161,7 @@ def asynchronous_rate(times: Times, workers: int, num_ps: int, network: float) -
 
 @functools.cache
 def largest_share(num_ps: int) -> float:
-    """Of the weights, on the fullest ps: variables are not divided, and the largest is a quarter."""
+    """Of the weights, on the fullest ps: no variable is divided, and the largest is a quarter."""
     load_tensorflow_quietly()
     from squeezenet_model import SqueezeNetModel, tf
     from training.replicas import LeastBytes
