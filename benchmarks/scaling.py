@@ -1,7 +1,7 @@
 """What more machines would bring: python -m benchmarks.scaling
 
-Measures clusters on this machine, fits a model of three times to two of them, checks it against the
-others, and works out clusters of real machines with it. docs/scaling.md explains the model.
+Measures clusters on this machine, fits a model to one of them, checks it against the others, and
+works out clusters of real machines with it. docs/scaling.md explains the model.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,7 +72,7 @@ def scaling(flags: argparse.Namespace) -> int:
             measured[kind].append(seconds_per_batch(*kind))
     seconds = {kind: statistics.median(own) for kind, own in measured.items()}
     single = statistics.median(alone)
-    times = fit(single, seconds[1, False], seconds[2, False])
+    times = fit(single, apply_seconds(), seconds[2, False])
     print(f"a step of one process            {1000 * single:6.1f} ms")
     for name, value in times._asdict().items():
         print(f"{name:<8} in a cluster            {1000 * value:6.1f} ms")
@@ -104,20 +105,47 @@ def scaling(flags: argparse.Namespace) -> int:
     return 0
 
 
-def fit(single: float, one: float, two: float) -> Times:
-    """The model's times, from steps of one process and of clusters on one machine.
+def fit(single: float, apply: float, two: float) -> Times:
+    """The model's times, from steps of one process and of a cluster of two workers on one machine.
 
     Everything shares the machine, so with n workers a synchronous step takes
     n * (work + exchange) + apply.
 
     Args:
       single: seconds of a step without a cluster: work + apply.
-      one, two: seconds for each worker's batch in synchronous clusters of so many workers.
+      apply: of the optimizers' step alone.
+      two: seconds for each worker's batch in a synchronous cluster of two.
     """
-    with_exchange = 2 * two - one
-    apply = one - with_exchange
     work = single - apply
-    return Times(work, with_exchange - work, apply)
+    return Times(work, two - work - apply / 2, apply)
+
+
+def apply_seconds() -> float:
+    """Of the optimizers' step on the whole net, with gradients that are there already."""
+    load_tensorflow_quietly()
+    from squeezenet_model import SqueezeNetModel, tf
+    from training import optimization, recipe
+    from training.devices import session_config
+
+    with tf.Graph().as_default(), tf.Session(config=session_config()) as session:
+        with optimization.model_scope(recipe.TUNED):
+            SqueezeNetModel(32, 24, 10).model_layers(tf.zeros([1, 24, 24, 3]), is_training=False)
+        variables = tf.trainable_variables()
+        gradients = [tf.get_variable(f"g{i}", v.shape) for i, v in enumerate(variables)]
+        step = optimization.apply_gradients(
+            [gradient.read_value() for gradient in gradients],
+            variables,
+            tf.constant(recipe.TUNED.learning_rate),
+            recipe.TUNED,
+            tf.train.get_or_create_global_step(),
+        )
+        session.run(tf.global_variables_initializer())
+        times = []
+        for _ in range(STEPS):
+            started = time.perf_counter()
+            session.run(step)
+            times.append(time.perf_counter() - started)
+    return statistics.median(times)
 
 
 def local_model(times: Times, workers: int, asynchronous: bool) -> float:

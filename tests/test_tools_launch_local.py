@@ -4,6 +4,7 @@ import re
 import signal
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -56,8 +57,11 @@ def test_ends_all_with_the_code_of_the_one_that_failed(tmp_path):
     assert not processes_of(tmp_path)
 
 
-def test_ctrl_c_ends_all_in_order(tmp_path):
-    flags = ["--num_epochs", 1_000, "--eval_every", 5, "--run_dir", tmp_path / "run"]
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory):
+    """An asynchronous cluster of two workers that Ctrl-C has ended."""
+    run_dir = tmp_path_factory.mktemp("local") / "run"
+    flags = ["--asynchronous", "--num_epochs", 1_000, "--eval_every", 5, "--run_dir", run_dir]
     process = subprocess.Popen(
         command("--", *flags), cwd=PROJECT, stdout=subprocess.PIPE, text=True
     )
@@ -65,13 +69,28 @@ def test_ctrl_c_ends_all_in_order(tmp_path):
         lines = []
         for line in process.stdout:
             lines.append(line)
-            if line.startswith("[chief] step 5: "):
+            if re.match(r"\[chief\] step \d+: ", line) and len(lines) < 10:
                 process.send_signal(signal.SIGINT)
-        assert process.wait() == 130
+                break
+        lines += process.stdout
+        code = process.wait()
     finally:
         process.kill()
-    output = "".join(lines)
-    assert re.search(r"^\[chief\] stopped at step \d+ of \d+, which is saved", output, re.MULTILINE)
-    assert "[worker 0] worker 0: done" in output
-    assert "[ps 0] ps 0: done" in output
-    assert not processes_of(tmp_path)
+    return types.SimpleNamespace(run_dir=run_dir, output="".join(lines), code=code)
+
+
+def test_ctrl_c_ends_all_in_order(interrupted):
+    assert interrupted.code == 130
+    said = r"^\[chief\] stopped at step \d+ of \d+, which is saved"
+    assert re.search(said, interrupted.output, re.MULTILINE)
+    assert "[worker 0] worker 0: done" in interrupted.output
+    assert "[ps 0] ps 0: done" in interrupted.output
+    assert not processes_of(interrupted.run_dir)
+
+
+def test_a_run_that_is_complete_ends_its_cluster_too(interrupted):
+    flags = ["--asynchronous", "--num_epochs", 0.01, "--run_dir", interrupted.run_dir]
+    process = run_local("--workers", 1, "--", *flags)
+    assert process.returncode == 0, process.stdout
+    assert re.search(r"^\[chief\] test accuracy ", process.stdout, re.MULTILINE)
+    assert "[ps 0] ps 0: done" in process.stdout

@@ -37,10 +37,10 @@ INTERRUPTED_SECONDS = 5.0  # that a step is given to end after Ctrl-C
 WATCH_SECONDS = 5.0  # from one look at the other ps to the next
 
 
-def ps_queue(name: str, index: int = 0, dtype: tf.DType = tf.int64) -> tf.FIFOQueue:
-    """A queue of scalars that all processes share, on one of the ps."""
+def ps_queue(name: str, index: int = 0) -> tf.FIFOQueue:
+    """A queue of numbers that all processes share, on one of the ps."""
     with tf.device(f"/job:ps/task:{index}"):
-        return tf.FIFOQueue(-1, [dtype], [[]], shared_name=name, name=name)
+        return tf.FIFOQueue(-1, [tf.int64], [[]], shared_name=name, name=name)
 
 
 class LeastBytes:
