@@ -1,6 +1,6 @@
 """What more machines would bring: python -m benchmarks.scaling
 
-Measures clusters on this machine, fits a model to one of them, checks it against the others, and
+Measures clusters on this machine, fits a model to the smallest, checks it against the others, and
 works out clusters of real machines with it. docs/scaling.md explains the model.
 """
 
@@ -72,19 +72,20 @@ def scaling(flags: argparse.Namespace) -> int:
             measured[kind].append(seconds_per_batch(*kind))
     seconds = {kind: statistics.median(own) for kind, own in measured.items()}
     single = statistics.median(alone)
-    times = fit(single, apply_seconds(), seconds[2, False])
+    times = fit(single, apply_seconds(), seconds[1, False])
     print(f"a step of one process            {1000 * single:6.1f} ms")
     for name, value in times._asdict().items():
         print(f"{name:<8} in a cluster            {1000 * value:6.1f} ms")
     print("\nOn this machine, milliseconds for each worker's batch:")
     rows = [("workers", "", "measured", "model")]
     for (workers, asynchronous), value in seconds.items():
+        best, worst = local_model(times, workers, asynchronous)
         rows.append(
             (
                 str(workers),
                 "asynchronous" if asynchronous else "synchronous",
                 f"{1000 * value:.1f}",
-                f"{1000 * local_model(times, workers, asynchronous):.1f}",
+                f"{1000 * best:.1f} to {1000 * worst:.1f}",
             )
         )
     print(aligned(rows, left=(1,)))
@@ -105,19 +106,15 @@ def scaling(flags: argparse.Namespace) -> int:
     return 0
 
 
-def fit(single: float, apply: float, two: float) -> Times:
-    """The model's times, from steps of one process and of a cluster of two workers on one machine.
-
-    Everything shares the machine, so with n workers a synchronous step takes
-    n * (work + exchange) + apply.
+def fit(single: float, apply: float, one: float) -> Times:
+    """The model's times.
 
     Args:
       single: seconds of a step without a cluster: work + apply.
       apply: of the optimizers' step alone.
-      two: seconds for each worker's batch in a synchronous cluster of two.
+      one: of a step of a cluster with one worker: work + exchange + apply.
     """
-    work = single - apply
-    return Times(work, two - work - apply / 2, apply)
+    return Times(single - apply, one - single, apply)
 
 
 def apply_seconds() -> float:
@@ -148,10 +145,13 @@ def apply_seconds() -> float:
     return statistics.median(times)
 
 
-def local_model(times: Times, workers: int, asynchronous: bool) -> float:
-    """Seconds for each worker's batch when all share one machine."""
-    applied = 1 if asynchronous else 1 / workers
-    return times.work + times.exchange + times.apply * applied
+def local_model(times: Times, workers: int, asynchronous: bool) -> tuple[float, float]:
+    """Seconds for each worker's batch when all share one machine: at best, and at worst.
+
+    Its cores are busy with one worker's work while another's exchange leaves them idle, or not.
+    """
+    best = times.work + times.apply * (1 if asynchronous else 1 / workers)
+    return best, best + times.exchange
 
 
 def synchronous_rate(times: Times, workers: int, num_ps: int, network: float) -> float:
