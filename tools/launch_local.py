@@ -20,7 +20,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from training.cli import Parser, positive, run_command
-from training.interruption import Interruption
 
 TRAIN = Path(__file__).resolve().parents[1] / "train.py"
 GRACE_SECONDS = 20.0  # for the others to end, once one has
@@ -58,22 +57,30 @@ def launch(flags: argparse.Namespace) -> int:
     processes: dict[str, subprocess.Popen] = {}
     printers = []
     unread = threading.Event()
-    with Interruption() as interruption:
-        try:
-            for name, config in tasks.items():
-                processes[name] = start(flags.train_flags, config)
-                printer = threading.Thread(
-                    target=print_lines, args=[name, processes[name].stdout, unread]
-                )
-                printer.start()
-                printers.append(printer)
-            return wait(processes, interruption, unread)
-        finally:
-            for process in processes.values():
-                process.kill()
-                process.wait()
-            for printer in printers:
-                printer.join()
+    received = []
+
+    def note(number, frame):
+        if received:
+            raise KeyboardInterrupt  # which kills what has not ended
+        received.append(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, note)
+    try:
+        for name, config in tasks.items():
+            processes[name] = start(flags.train_flags, config)
+            printer = threading.Thread(
+                target=print_lines, args=[name, processes[name].stdout, unread]
+            )
+            printer.start()
+            printers.append(printer)
+        return wait(processes, received, unread)
+    finally:
+        for process in processes.values():
+            process.kill()
+            process.wait()
+        for printer in printers:
+            printer.join()
 
 
 def cluster_tasks(workers: int, num_ps: int) -> dict[str, str]:
@@ -129,13 +136,13 @@ def print_lines(name: str, lines: Iterable[str], unread: threading.Event) -> Non
 
 
 def wait(
-    processes: dict[str, subprocess.Popen], interruption: Interruption, unread: threading.Event
+    processes: dict[str, subprocess.Popen], received: list[int], unread: threading.Event
 ) -> int:
     """Waits until all tasks have ended; once the chief has, or one has failed, not for long.
 
     Args:
       processes: the tasks, by name.
-      interruption: lets the chief end all of them; a second one raises KeyboardInterrupt.
+      received: the signal that has come, if one has; it lets the chief end all of them.
       unread: does the same.
 
     Returns:
@@ -148,10 +155,8 @@ def wait(
     stopping = False
     codes: dict[str, int] = {}
     while len(codes) < len(processes) and time.monotonic() < ends:
-        if (interruption.received or unread.is_set()) and not stopping:
+        if (received or unread.is_set()) and not stopping:
             stopping = True
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, signal.default_int_handler)
             processes["chief"].send_signal(signal.SIGINT)  # which ends all the others
             ends = time.monotonic() + GRACE_SECONDS
         for name, process in processes.items():
@@ -163,8 +168,8 @@ def wait(
         time.sleep(POLL_SECONDS)
     if unread.is_set():
         raise BrokenPipeError
-    if interruption.received:
-        return 128 + interruption.received
+    if received:
+        return 128 + received[0]
     left = [name for name in processes if name not in codes]
     if left and not any(codes.values()):
         print(f"did not end, and were stopped: {', '.join(left)}", file=sys.stderr)

@@ -15,11 +15,12 @@ reads the variables and pushes the gradient of its own pictures. What happens th
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import os
+import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import tensorflow.compat.v1 as tf
 
@@ -80,7 +81,6 @@ class Replica:
         self.share = Share(cluster.worker_index, cluster.num_workers, asynchronous)
         self.device = f"/job:{cluster.job}/task:{cluster.index}"
         self._server = start_server(cluster)
-        self._thread = ThreadPoolExecutor(1)
 
     def device_setter(self) -> Callable[[tf.Operation], str]:
         """For tf.device: variables go to the ps with the fewest bytes, all else to this process."""
@@ -202,32 +202,56 @@ class Replica:
             take_all(session, size, old)
         session.run(self._tell_next_step, {self._number: step})
 
-    def wait_for(self, take_step: Callable[[], int], interruption: Interruption) -> int:
-        """Takes a step, for which others may have to be waited for; returns its number.
+    def wait_for(
+        self, function: Callable[[], object], interruption: Interruption | None = None
+    ) -> object:
+        """What a function returns that may have to wait for other members of the cluster.
 
-        In a thread: signals reach Python only while its main thread is not inside TensorFlow. One
-        that comes while the others do not ends the process as if it were killed.
+        It runs in a thread: signals reach Python only while its main thread is not inside
+        TensorFlow, and some of TensorFlow's own waits know no end.
+
+        Args:
+          function: takes a step, say.
+          interruption: one that comes while the function waits ends the process as if it were
+            killed.
+
+        Raises:
+          RunError: a ps is lost.
         """
+        result = concurrent.futures.Future()
         graph = tf.get_default_graph()
 
-        def in_graph():
-            with graph.as_default():
-                return take_step()
+        def run():
+            try:
+                with graph.as_default():
+                    result.set_result(function())
+            except BaseException as error:
+                result.set_exception(error)
 
-        result = self._thread.submit(in_graph)
-        patience = None
+        threading.Thread(target=run, daemon=True).start()
+        interrupted_at, next_look, was_lost = None, time.monotonic() + WATCH_SECONDS, False
         while True:
             with contextlib.suppress(TimeoutError):
                 return result.result(timeout=POLL_SECONDS)
-            if interruption.received and patience is None:
-                patience = time.monotonic() + INTERRUPTED_SECONDS
-            elif patience and time.monotonic() > patience:
-                print(
-                    f"{self.cluster.name}: stopped while it waited for others; the same command "
-                    "goes on from the newest checkpoint",
-                    flush=True,
-                )
-                os.kill(os.getpid(), interruption.received)
+            now = time.monotonic()
+            if interruption and interruption.received:
+                interrupted_at = interrupted_at or now
+                if now - interrupted_at > INTERRUPTED_SECONDS:
+                    self._leave(interruption)
+            if now > next_look:
+                next_look = now + WATCH_SECONDS
+                is_lost = not all(map(answers, self.cluster.addresses["ps"]))
+                if is_lost and was_lost:
+                    raise ps_lost(self.cluster)
+                was_lost = is_lost
+
+    def _leave(self, interruption: Interruption) -> None:
+        print(
+            f"{self.cluster.name}: stopped while it waited for others; the same command goes on "
+            "from the newest checkpoint",
+            flush=True,
+        )
+        os.kill(os.getpid(), interruption.received)
 
     def finish(self, session: tf.Session) -> None:
         """As a worker, says that it is done; as chief, ends the workers and then the ps."""
@@ -274,7 +298,8 @@ class ClusterSessionCreator(tf.train.SessionCreator):
         """
         cluster = self._replica.cluster
         try:
-            session = self._chief_session() if self._replica.is_chief else self._worker_session()
+            create = self._chief_session if self._replica.is_chief else self._worker_session
+            session = self._replica.wait_for(create)
         except tf.errors.DeadlineExceededError:
             raise RunError(
                 f"{cluster.name}: the chief at {cluster.addresses['chief'][0]} has not initialized "
