@@ -2,9 +2,9 @@
 
 All of them train the chapter's net on CIFAR-10 with batches of 128 (the course with 32 as well),
 the same crops and flips, and Adam; train.py also with what it does by default, which costs more.
-Each is a process of its own. They take turns, a few seconds each, round after round, the first
-rounds' order turned on each time; ratios are taken within a round, so that a machine that is slow
-for a minute is slow for all. A line more measures products of matrices, and what share of that
+Each is a process of its own. They take turns, a few seconds each, round after round, and each round
+begins with another one; ratios are taken within a round, so that a machine that is slow for a
+minute is slow for all. A line more measures products of matrices, and what share of that
 rate train.py reaches.
 
 The peers' packages are installed once (benchmarks/requirements-peers.txt says how).

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+import train
 from squeezenet_model import SqueezeNetModel
 from tests.conftest import train_command
 from tools.launch_local import cluster_tasks
@@ -177,12 +178,16 @@ def test_the_loss_of_a_ps_ends_all_others_in_one_sentence(story):
         assert "Traceback" not in output
 
 
-def test_then_one_process_can_go_on(story):
-    """What a cluster leaves is a run like any other."""
+def test_one_process_takes_over_what_a_cluster_leaves(story, monkeypatch, capsys):
+    """With the batch of all workers; asked for no more steps, it evaluates what is there."""
+    monkeypatch.delenv("TF_CONFIG", raising=False)
     for name in ("settings.json", "train", "eval", "best.json"):
         assert (story.run_dir / name).exists()
-    checkpoint = newest_checkpoint(story.run_dir)
-    assert checkpoint_step(checkpoint) >= story.saved + 10
+    step = checkpoint_step(newest_checkpoint(story.run_dir))
+    assert step >= story.saved + 10
+    flags = ["--num_epochs", "0.01", "--batch_size", "128", "--run_dir", str(story.run_dir)]
+    assert train.main(flags) == 0
+    assert capsys.readouterr().out.startswith(f"step {step:,}: test accuracy ")
 
 
 def test_ps_hold_about_as_many_bytes_each():
