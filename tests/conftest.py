@@ -1,5 +1,7 @@
 """What several test files share: TensorFlow made quiet, and one trained run."""
 
+import contextlib
+import io
 import re
 import resource
 import subprocess
@@ -13,6 +15,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from data import Dataset, Split
+from train import main
 from training.console import load_tensorflow_quietly
 from training.recipe import TUNED, Schedule
 
@@ -35,6 +38,11 @@ def pytest_addoption(parser):
         default=2,
         help="how many times tests/test_train_faults.py kills a training process (default: 2)",
     )
+
+
+def pytest_collection_modifyitems(items):
+    """Puts the longest file first: at the end, one test process would wait for the other."""
+    items.sort(key=lambda item: item.path.name != "test_training_replicas.py")
 
 
 def train_command(*flags) -> list[str]:
@@ -60,6 +68,22 @@ def run_train(
         text=True,
         timeout=240,
     )
+
+
+def train_here(*flags, cwd: Path) -> subprocess.CompletedProcess:
+    """The same within this process, which has TensorFlow already: a second where that takes five.
+
+    Args:
+      flags, cwd: as for `run_train`.
+    """
+    stdout, stderr = io.StringIO(), io.StringIO()
+    redirected = contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr)
+    with contextlib.chdir(cwd), redirected[0], redirected[1]:
+        try:
+            code = main(list(map(str, flags)))
+        except SystemExit as ended:
+            code = ended.code
+    return subprocess.CompletedProcess(flags, code, stdout.getvalue(), stderr.getvalue())
 
 
 def readme_code(words: str) -> str:

@@ -1,4 +1,4 @@
-"""The command, as a user meets it: every test runs `python train.py`."""
+"""The command, as a user meets it."""
 
 import json
 import os
@@ -19,6 +19,7 @@ from tests.conftest import (
     run_train,
     steps,
     train_command,
+    train_here,
 )
 
 
@@ -88,7 +89,7 @@ class TestATrainingRun:
 class TestTheSameCommandAgain:
     def test_of_a_complete_run_evaluates_only(self, trained):
         before = (trained.run_dir / "results.json").read_text()
-        process = run_train(*TRAINED_FLAGS, cwd=trained.run_dir.parents[1])
+        process = train_here(*TRAINED_FLAGS, cwd=trained.run_dir.parents[1])
         assert process.returncode == 0
         assert process.stdout.startswith("step 375: test accuracy")
         assert (trained.run_dir / "results.json").read_text() == before
@@ -134,7 +135,7 @@ class TestEvalOnly:
         )
 
     def test_reports_on_another_checkpoint_and_split(self, trained):
-        process = run_train(
+        process = train_here(
             *("--eval_only", "--split", "train"),
             *("--checkpoint", trained.run_dir / "model.ckpt-150.index"),
             cwd=PROJECT,
@@ -145,7 +146,7 @@ class TestEvalOnly:
         assert (trained.run_dir / "confusion_matrix_train.png").exists()
 
     def test_of_what_was_never_held_out_says_so(self, trained):
-        process = run_train(
+        process = train_here(
             *("--eval_only", "--split", "validation", "--run_dir", trained.run_dir), cwd=PROJECT
         )
         assert "--split validation: the run has held nothing out" in error_of(process)
@@ -159,7 +160,7 @@ class TestEvalOnly:
         while not (tmp_path / "runs" / "digits" / "settings.json").exists():
             assert training.poll() is None
             time.sleep(0.1)
-        process = run_train("--eval_only", "--watch", cwd=tmp_path)
+        process = train_here("--eval_only", "--watch", cwd=tmp_path)
         assert training.wait() == 0
         assert process.returncode == 0, process.stderr
         followed = re.findall(r"^step (\d+): test accuracy", process.stdout, re.MULTILINE)
@@ -167,7 +168,7 @@ class TestEvalOnly:
         assert len(followed) == len(set(followed))
 
     def test_without_a_run_says_so(self, tmp_path):
-        process = run_train("--eval_only", "--run_dir", "runs/digits", cwd=tmp_path)
+        process = train_here("--eval_only", "--run_dir", "runs/digits", cwd=tmp_path)
         assert "runs/digits: holds no run to evaluate" in error_of(process)
 
 
@@ -177,7 +178,7 @@ class TestTheChaptersRecipeOnHeldOutPictures:
     def folder(tmp_path_factory):
         folder = tmp_path_factory.mktemp("held_out")
         flags = ("--recipe", "chapter", "--held_out", 300, "--num_epochs", 1)
-        process = run_train(*flags, cwd=folder)
+        process = train_here(*flags, cwd=folder)
         assert process.returncode == 0, process.stderr
         (folder / "printed").write_text(process.stdout)
         return folder
@@ -195,7 +196,7 @@ class TestTheChaptersRecipeOnHeldOutPictures:
         assert settings["held_out"] == 300
 
     def test_leaves_the_test_part_to_eval_only(self, folder):
-        process = run_train("--eval_only", cwd=folder)
+        process = train_here("--eval_only", cwd=folder)
         assert re.search(r"^test accuracy .* 297 pictures\)$", process.stdout, re.MULTILINE)
 
 
@@ -245,7 +246,7 @@ class TestHelp:
     ],
 )
 def test_a_wrong_flag_is_one_sentence(flags, sentence, tmp_path):
-    assert sentence in error_of(run_train(*flags, cwd=tmp_path))
+    assert sentence in error_of(train_here(*flags, cwd=tmp_path))
     assert not list(tmp_path.iterdir())
 
 
@@ -254,18 +255,19 @@ class TestBadSurroundings:
         batches = tmp_path / "cifar-10-batches-bin"
         batches.mkdir()
         (batches / "data_batch_1.bin").write_bytes(b"short")
-        process = run_train("--dataset", "cifar10", "--data_dir", batches, cwd=tmp_path)
+        process = train_here("--dataset", "cifar10", "--data_dir", batches, cwd=tmp_path)
         assert "data_batch_1.bin: 5 bytes, where" in error_of(process)
         assert [path.name for path in tmp_path.iterdir()] == ["cifar-10-batches-bin"]
 
     def test_a_folder_that_links_to_itself_is_named(self, tmp_path):
         (tmp_path / "loop").symlink_to("loop")
-        process = run_train("--dataset", "loop", cwd=tmp_path)
+        process = train_here("--dataset", "loop", cwd=tmp_path)
         assert "loop: is no folder, and none of the data sets" in error_of(process)
 
     def test_a_run_dir_that_cannot_be_made_is_named(self, tmp_path):
         (tmp_path / "runs").write_text("a file in the way")
-        assert re.search(r"runs/digits\S* cannot be .*--run_dir", error_of(run_train(cwd=tmp_path)))
+        error = error_of(train_here(cwd=tmp_path))
+        assert re.search(r"runs/digits\S* cannot be .*--run_dir", error)
 
 
 def test_a_terminal_gets_a_bar(tmp_path):

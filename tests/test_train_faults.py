@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import read_events, run_train, train_command
+from tests.conftest import read_events, run_train, train_command, train_here
 from training.checkpoints import newest_checkpoint
 
 # Two epochs of 24 steps each; a checkpoint and an evaluation after every second step.
@@ -135,7 +135,7 @@ def extended(undisturbed, tmp_path_factory):
     folder = tmp_path_factory.mktemp("extended") / "copy"
     shutil.copytree(undisturbed, folder)
     flags = ("--num_epochs", 3, "--batch_size", 64, "--eval_every", 20)
-    assert run_train(*flags, cwd=folder).returncode == 0
+    assert train_here(*flags, cwd=folder).returncode == 0
     return folder
 
 
@@ -156,7 +156,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over(undisturbed, tmp_path):
     data = folder / "runs" / "digits" / f"model.ckpt-{LAST_STEP}.data-00000-of-00001"
     whole = data.read_bytes()
     data.write_bytes(whole[: len(whole) // 2])
-    process = run_train(*FLAGS, cwd=folder)
+    process = train_here(*FLAGS, cwd=folder)
     assert process.returncode == 0
     assert f"model.ckpt-{LAST_STEP}: passed over, it is damaged" in process.stderr
     assert process.stdout.startswith("step 46: test accuracy")

@@ -10,7 +10,7 @@ from PIL import Image
 
 from data import DataError
 from squeezenet_model import SqueezeNetModel, tf
-from tests.conftest import run_train
+from tests.conftest import run_train, train_here
 from tools import predict
 from training.net import initialize_from, load_dataset, load_run
 from training.recipe import TUNED
@@ -62,10 +62,10 @@ def test_knows_its_classes_from_the_folders(own, folder):
 
 
 def test_goes_on_and_is_evaluated_by_the_same_flags(own, folder):
-    again = run_train("--dataset", "./squares", *FLAGS, cwd=folder)
+    again = train_here("--dataset", "./squares", *FLAGS, cwd=folder)
     assert again.returncode == 0
     assert re.match(r"step (\d+): test accuracy .*\n\n", again.stdout)  # nothing left to train
-    evaluated = run_train("--eval_only", "--run_dir", own, cwd=folder.parent)
+    evaluated = train_here("--eval_only", "--run_dir", own, cwd=folder.parent)
     assert evaluated.returncode == 0, evaluated.stderr
     assert re.search(r"^red +\d+ +", evaluated.stdout, re.MULTILINE)
 
@@ -99,7 +99,7 @@ def test_a_damaged_picture_ends_it_in_one_sentence(folder, tmp_path):
             content = path.read_bytes()
             cut = name == "red" and path.suffix == ".png"
             target.write_bytes(content[:2_000] if cut else content)
-    process = run_train("--dataset", "broken", *FLAGS, cwd=tmp_path)
+    process = train_here("--dataset", "broken", *FLAGS, cwd=tmp_path)
     assert process.returncode == 2
     assert "Traceback" not in process.stderr
     assert re.search(r"\d picture files cannot be used:\n +\S*broken/red/\d+\.png", process.stderr)
@@ -108,7 +108,7 @@ def test_a_damaged_picture_ends_it_in_one_sentence(folder, tmp_path):
 class TestInitFrom:
     def test_takes_all_that_fits_and_lists_the_rest(self, folder, trained):
         flags = ("--init_from", trained.run_dir.resolve(), "--num_epochs", 0.1)
-        process = run_train("--dataset", "squares", "--run_dir", "fine", *flags, cwd=folder)
+        process = train_here("--dataset", "squares", "--run_dir", "fine", *flags, cwd=folder)
         assert process.returncode == 0, process.stderr
         assert re.match(
             r"weights from \S+model\.ckpt-375; left out: final_conv/kernel, final_conv/bias\n",
@@ -119,10 +119,10 @@ class TestInitFrom:
     def test_begins_with_those_weights_and_needs_them_only_then(self, trained, tmp_path):
         shutil.copytree(trained.run_dir, tmp_path / "source")
         flags = ("--init_from", "source", "--num_epochs", 0.08, "--learning_rate", 1e-9)  # a step
-        process = run_train(*flags, cwd=tmp_path)
+        process = train_here(*flags, cwd=tmp_path)
         assert process.stdout.splitlines()[0].endswith("; left out: none")
         shutil.rmtree(tmp_path / "source")
-        assert run_train(*flags, cwd=tmp_path).returncode == 0
+        assert train_here(*flags, cwd=tmp_path).returncode == 0
         ours, theirs = (
             tf.train.load_checkpoint(str(checkpoint))
             for checkpoint in (
@@ -149,6 +149,6 @@ class TestInitFrom:
 
     def test_cannot_be_changed_half_way(self, own, folder, trained):
         flags = ("--init_from", trained.run_dir.resolve())
-        process = run_train("--dataset", "squares", *FLAGS, *flags, cwd=folder)
+        process = train_here("--dataset", "squares", *FLAGS, *flags, cwd=folder)
         assert process.returncode == 2
         assert "the run there has init_from None, not" in process.stderr

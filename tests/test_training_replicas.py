@@ -19,7 +19,7 @@ from tools.launch_local import cluster_tasks
 from training.checkpoints import checkpoint_step, newest_checkpoint
 from training.replicas import LeastBytes
 
-SECONDS = 50.0  # more than anything here takes
+SECONDS = 100.0  # more than anything here takes
 
 
 class Task:
