@@ -203,6 +203,7 @@ def train(flags: argparse.Namespace) -> int:
     load_tensorflow_quietly()  # takes seconds: only once the flags and the data are right
     from training.checkpoints import all_checkpoints
     from training.devices import visible_gpus
+    from training.loop import Training
     from training.net import build_model, describe, load_run
     from training.run import run
 
@@ -227,18 +228,8 @@ def train(flags: argparse.Namespace) -> int:
         "run_dir": str(run_dir),
     }
     with TrainingBar(schedule.total_steps, schedule.num_epochs, split_name) as bar:
-        result = run(
-            model,
-            dataset,
-            evaluated,
-            split_name,
-            schedule,
-            run_dir,
-            settings,
-            bar,
-            init_from,
-            replica,
-        )
+        training = Training(model, dataset, schedule, run_dir, init_from, replica)
+        result = run(training, evaluated, split_name, settings, bar)
     if result.results is None:
         print(
             f"stopped at step {result.step} of {schedule.total_steps}, which is saved; the same "

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import data
 from training import recipe
+from training.cli import positive
 from training.console import load_tensorflow_quietly
 from training.interruption import Interruption
 
@@ -55,8 +56,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dataset", choices=HELD_OUT, default="digits")
     parser.add_argument("--data_dir", type=Path)
-    parser.add_argument("--num_epochs", type=float, default=2.0)
-    parser.add_argument("--seeds", type=int, default=3, help="how many (default: %(default)s)")
+    parser.add_argument("--num_epochs", type=positive(float, 1_000), default=2.0)
+    parser.add_argument(
+        "--seeds", type=positive(int, 1_000), default=3, help="how many (default: %(default)s)"
+    )
     parser.add_argument("--recipes", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     flags = parser.parse_args()
     load_tensorflow_quietly()
@@ -96,9 +99,8 @@ def train(
         Evaluator(model, held_out, dataset.class_names) as evaluator,
     ):
         try:
-            result = loop.train(
-                model, dataset, schedule, Path(folder), evaluator, Silent(), Interruption()
-            )
+            training = loop.Training(model, dataset, schedule, Path(folder))
+            result = loop.train(training, evaluator, Silent(), Interruption())
         except TrainingDied:
             return 1 / len(dataset.class_names)
     return result.evaluation.accuracy

@@ -174,8 +174,7 @@ def train(tiny_dataset, tmp_path):
     def function(**changes):
         schedule = short_schedule(**changes)
         with Evaluator(model, tiny_dataset.test, tiny_dataset.class_names) as evaluator:
-            loop.train(
-                model, tiny_dataset, schedule, tmp_path, evaluator, Watcher(), Interruption()
-            )
+            training = loop.Training(model, tiny_dataset, schedule, tmp_path)
+            loop.train(training, evaluator, Watcher(), Interruption())
 
     return function

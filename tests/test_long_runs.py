@@ -39,7 +39,8 @@ def test_memory_does_not_grow_over_20000_steps(tiny_dataset, tmp_path):
     schedule = short_schedule(total_steps=20_000, eval_every=1_000, num_towers=2)
     watcher = MemoryWatcher()
     with Evaluator(model, tiny_dataset.test, tiny_dataset.class_names) as evaluator:
-        loop.train(model, tiny_dataset, schedule, tmp_path, evaluator, watcher, Interruption())
+        training = loop.Training(model, tiny_dataset, schedule, tmp_path)
+        loop.train(training, evaluator, watcher, Interruption())
     print("memory at each evaluation, in MB:", [round(size) for size in watcher.megabytes])
     # The first evaluations fill TensorFlow's pools.
     assert watcher.megabytes[-1] < watcher.megabytes[4] + 10

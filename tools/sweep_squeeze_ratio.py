@@ -110,6 +110,7 @@ def train(
     flags: argparse.Namespace, dataset: data.Dataset, squeeze_ratio: float, run_dir: Path
 ) -> RunResult:
     """Trains one ratio from its newest checkpoint to the end."""
+    from training.loop import Training
     from training.net import build_model, describe
     from training.run import run
 
@@ -125,7 +126,8 @@ def train(
         "run_dir": str(run_dir),
     }
     with TrainingBar(schedule.total_steps, schedule.num_epochs) as bar:
-        return run(model, dataset, dataset.test, "test", schedule, run_dir, settings, bar)
+        training = Training(model, dataset, schedule, run_dir)
+        return run(training, dataset.test, "test", settings, bar)
 
 
 def at_ratio(fire_params: tuple, squeeze_ratio: float) -> tuple:

@@ -43,6 +43,26 @@ from training.towers import TrainingStep, build_training_step
 SUMMARY_STEPS = 20  # TensorBoard draws at most 1,000 points a curve; more would cost, not show
 
 
+class Training(NamedTuple):
+    """What is trained, on what, how and where.
+
+    Attributes:
+      model: the net.
+      dataset: its train part is trained on.
+      schedule: the numbers of the training.
+      run_dir: folder of the run.
+      init_from: whose weights a new run begins with, where they fit; None for random ones.
+      replica: of the chief, if this is a cluster's run; None for a process on its own.
+    """
+
+    model: SqueezeNetModel
+    dataset: Dataset
+    schedule: Schedule
+    run_dir: Path
+    init_from: Run | None = None
+    replica: Replica | None = None
+
+
 class Watcher(Protocol):
     """Who is told how the training goes (the terminal, say)."""
 
@@ -199,26 +219,18 @@ class Recorder:
 
 
 def train(
-    model: SqueezeNetModel,
-    dataset: Dataset,
-    schedule: Schedule,
-    run_dir: Path,
-    evaluator: Evaluator,
-    watcher: Watcher,
-    interruption: Interruption,
-    init_from: Run | None = None,
-    replica: Replica | None = None,
+    training: Training, evaluator: Evaluator, watcher: Watcher, interruption: Interruption
 ) -> TrainingResult:
     """Trains from the run's newest checkpoint, or from the start, to the last step.
 
     Writes checkpoints into run_dir (and trace.json, if a step is to be traced), and TensorBoard
-    events into run_dir/train and run_dir/eval. A new run's weights are random, or those of
-    init_from, where they fit. With a replica, this is the chief of a cluster.
+    events into run_dir/train and run_dir/eval.
 
     Raises:
       RunError: the folder cannot be written any more, or the training has died.
       DataError: pictures turn out to be damaged.
     """
+    schedule, run_dir = training.schedule, training.run_dir
     checkpoint = newest_checkpoint(run_dir)
     step = checkpoint_step(checkpoint) if checkpoint else 0
     # An evaluation that is due may be missing: the process before may have died on the way to it.
@@ -227,22 +239,13 @@ def train(
     with tf.Graph().as_default(), EventWriters(run_dir, *next_steps) as events:
         recorder = Recorder(schedule, run_dir, evaluator, events, watcher)
         if checkpoint is None:
-            crops, _ = batch_at(dataset, schedule.batch_size, schedule.seed, step=0)
-            events.write_start(model, crops)
+            crops, _ = batch_at(training.dataset, schedule.batch_size, schedule.seed, step=0)
+            events.write_start(training.model, crops)
         if evaluate_first:
             recorder.evaluate(checkpoint)
-        if step < schedule.total_steps or replica:  # which has others to tell that it is complete
-            step = run_session(
-                model,
-                dataset,
-                schedule,
-                run_dir,
-                checkpoint,
-                recorder,
-                interruption,
-                init_from,
-                replica,
-            )
+        # The chief of a cluster has others to tell that it is complete.
+        if step < schedule.total_steps or training.replica:
+            step = run_session(training, checkpoint, recorder, interruption)
     complete = step >= schedule.total_steps
     return TrainingResult(
         step, recorder.evaluation if complete else None, recorder.clock.images_per_second()
@@ -250,21 +253,14 @@ def train(
 
 
 def run_session(
-    model: SqueezeNetModel,
-    dataset: Dataset,
-    schedule: Schedule,
-    run_dir: Path,
-    checkpoint: str | None,
-    recorder: Recorder,
-    interruption: Interruption,
-    init_from: Run | None,
-    replica: Replica | None,
+    training: Training, checkpoint: str | None, recorder: Recorder, interruption: Interruption
 ) -> int:
     """Builds the training graph and runs it from a checkpoint to its end or the interruption.
 
     Returns:
       The last step, whose checkpoint is written.
     """
+    model, dataset, schedule, run_dir, init_from, replica = training
     training_step, input_hook = build_graph(model, dataset, schedule, replica)
     if checkpoint is None and init_from is not None:
         left_out = initialize_from(init_from, dataset.class_names, schedule.recipe)

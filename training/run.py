@@ -6,14 +6,10 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from data import Dataset, Split
-from squeezenet_model import SqueezeNetModel
+from data import Split
 from training import loop
 from training.evaluation import Evaluator
 from training.interruption import Interruption
-from training.net import Run
-from training.recipe import Schedule
-from training.replicas import Replica
 from training.run_dir import open_run_dir, read_json, write_json
 
 
@@ -33,48 +29,37 @@ class RunResult(NamedTuple):
 
 
 def run(
-    model: SqueezeNetModel,
-    dataset: Dataset,
+    training: loop.Training,
     evaluated: Split,
     split_name: str,
-    schedule: Schedule,
-    run_dir: Path,
     settings: dict,
     watcher: loop.Watcher,
-    init_from: Run | None = None,
-    replica: Replica | None = None,
 ) -> RunResult:
     """Trains from the newest checkpoint to the last step; leaves results.json in the run's folder.
 
     Args:
-      model: the net.
-      dataset: its train part is trained on.
+      training: what is trained, on what, how and where.
       evaluated: what the checkpoints are evaluated on, called split_name.
-      schedule: the numbers of the training.
-      run_dir: folder of the run.
       settings: what settings.json shall say of it.
       watcher: is told of each step and evaluation.
-      init_from: whose weights a new run begins with, where they fit; None for random ones.
-      replica: of the chief, if this is a cluster's run.
 
     Raises:
       RunError: with a sentence for the user.
     """
     started = time.perf_counter()
+    class_names = training.dataset.class_names
     with (
-        open_run_dir(run_dir, settings),
-        Evaluator(model, evaluated, dataset.class_names, split_name) as evaluator,
+        open_run_dir(training.run_dir, settings),
+        Evaluator(training.model, evaluated, class_names, split_name) as evaluator,
         Interruption() as interruption,
     ):
-        result = loop.train(
-            model, dataset, schedule, run_dir, evaluator, watcher, interruption, init_from, replica
-        )
+        result = loop.train(training, evaluator, watcher, interruption)
         if result.evaluation is None:
             return RunResult(result.step, None, interruption.received)
         results = evaluator.summarize(result.evaluation)
         results["images_per_second"] = result.images_per_second
         results["wall_seconds"] = time.perf_counter() - started
-        write_results(run_dir, results)
+        write_results(training.run_dir, results)
     return RunResult(result.step, results, interruption.received)
 
 
