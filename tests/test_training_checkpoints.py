@@ -46,6 +46,12 @@ def test_passes_over_a_damaged_one_and_names_it(run_dir, capfd, name, damage):
     assert "model.ckpt-100: passed over" in capfd.readouterr().err
 
 
+def test_says_nothing_of_one_that_another_process_has_not_written_to_its_end(run_dir, capfd):
+    (run_dir / "model.ckpt-100.index").unlink()
+    assert newest_checkpoint(run_dir, while_training=True) == str(run_dir / "model.ckpt-90")
+    assert capfd.readouterr().err == ""
+
+
 def test_passes_over_what_is_no_checkpoint_of_a_training(run_dir, capfd):
     with tf.Graph().as_default(), tf.Session() as session:
         variable = tf.get_variable("v", [3])

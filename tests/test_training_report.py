@@ -18,7 +18,7 @@ class TestNewCheckpoints:
             goes_on = iter([True] * (len(newest) - 1) + [False] * 3)
             last = [None]
 
-            def newest_checkpoint(run_dir):
+            def newest_checkpoint(run_dir, while_training):
                 last[0] = next(moments, last[0])
                 return last[0]
 

@@ -109,13 +109,20 @@ def all_checkpoints(run_dir: Path) -> list[str]:
     return sorted(steps, key=steps.get)
 
 
-def newest_checkpoint(run_dir: Path) -> str | None:
+def newest_checkpoint(run_dir: Path, while_training: bool = False) -> str | None:
     """The newest checkpoint that can be read whole, or None; names on stderr what it passes over.
 
     The files themselves are asked, not TensorFlow's index file `checkpoint`, which may be missing
     or older than they are.
+
+    Args:
+      run_dir: folder of the run.
+      while_training: whether another process may be writing one, whose index comes last. Without
+        an index it is no damaged one then.
     """
     for checkpoint in reversed(all_checkpoints(run_dir)):
+        if while_training and not Path(f"{checkpoint}.index").exists():
+            continue
         damage = find_damage(checkpoint)
         if damage is None:
             return checkpoint

@@ -100,7 +100,7 @@ def new_checkpoints(run_dir: Path, patience: float = 0.0) -> Iterator[str]:
         goes_on = is_training(run_dir)  # asked first: what it saves last must not be missed
         if goes_on:
             seen = time.monotonic()
-        checkpoint = newest_checkpoint(run_dir)
+        checkpoint = newest_checkpoint(run_dir, while_training=goes_on)
         if checkpoint not in (None, last):
             yield checkpoint
             last = checkpoint
