@@ -147,9 +147,13 @@ def wait_for_members(cluster: Cluster, seconds: float = WAIT_SECONDS) -> None:
 
 def lost_members(cluster: Cluster) -> str:
     """Those of the ps that do not answer, for people."""
-    lost = [
-        f"ps {index} at {address}"
-        for index, address in enumerate(cluster.addresses["ps"])
-        if not answers(address)
-    ]
+    lost = []
+    for wait in (0, POLL_SECONDS, POLL_SECONDS):
+        # A process that dies may close its connections a moment before its port.
+        time.sleep(0 if lost else wait)
+        lost = lost or [
+            f"ps {index} at {address}"
+            for index, address in enumerate(cluster.addresses["ps"])
+            if not answers(address)
+        ]
     return ", ".join(lost) or "a ps, which has been started again meanwhile,"
