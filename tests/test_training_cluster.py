@@ -121,6 +121,13 @@ def test_a_lost_ps_is_named(listening, silent):
     assert lost_members(cluster) == f"ps 1 at {silent}"
 
 
+def test_a_ps_that_has_just_died_is_named_although_its_port_answers_for_a_moment(monkeypatch):
+    looks = iter([True, False])
+    monkeypatch.setattr("training.cluster.answers", lambda address: next(looks))
+    cluster = Cluster({"chief": [], "worker": [], "ps": ["host:1"]}, "chief", 0)
+    assert lost_members(cluster) == "ps 0 at host:1"
+
+
 def test_a_port_in_use_is_one_sentence(listening):
     from training.replicas import start_server
 

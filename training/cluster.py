@@ -147,13 +147,13 @@ def wait_for_members(cluster: Cluster, seconds: float = WAIT_SECONDS) -> None:
 
 def lost_members(cluster: Cluster) -> str:
     """Those of the ps that do not answer, for people."""
-    lost = []
-    for wait in (0, POLL_SECONDS, POLL_SECONDS):
-        # A process that dies may close its connections a moment before its port.
-        time.sleep(0 if lost else wait)
-        lost = lost or [
+    for _ in range(3):
+        lost = [
             f"ps {index} at {address}"
             for index, address in enumerate(cluster.addresses["ps"])
             if not answers(address)
         ]
+        if lost:
+            break
+        time.sleep(POLL_SECONDS)  # a process that dies may close its port last
     return ", ".join(lost) or "a ps, which has been started again meanwhile,"
