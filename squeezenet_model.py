@@ -28,7 +28,7 @@ except (AttributeError, ImportError) as error:
 
 
 class SqueezeNetModel:
-    """SqueezeNet for small pictures: 146,570 parameters with 10 classes.
+    """SqueezeNet for small images: 146,570 parameters with 10 classes.
 
     The fire module is section D of the chapter and section 3.1 of the paper "SqueezeNet:
     AlexNet-level accuracy with 50x fewer parameters and <0.5MB model size" (arXiv 1602.07360).
@@ -40,10 +40,10 @@ class SqueezeNetModel:
     FIRE_PARAMS_2 = ((32, 128, "fire3"), (32, 128, "fire4"))
 
     def __init__(self, original_dim: int, resize_dim: int, output_size: int):
-        """Describes the pictures and the classes; builds nothing yet.
+        """Describes the images and the classes; builds nothing yet.
 
         Args:
-          original_dim: side of a stored picture, in pixels (CIFAR-10: 32).
+          original_dim: side of a stored image, in pixels (CIFAR-10: 32).
           resize_dim: side of the square that is cut out of it and fed to the net, in pixels, at
             most original_dim (CIFAR-10: 24).
           output_size: number of classes (CIFAR-10: 10).
@@ -53,7 +53,7 @@ class SqueezeNetModel:
         self.output_size = output_size
 
     def random_crop_and_flip(self, float_image: tf.Tensor) -> tf.Tensor:
-        """Cuts a random square out of a picture and mirrors it left to right half of the time.
+        """Cuts a random square out of an image and mirrors it left to right half of the time.
 
         Args:
           float_image: float32 [original_dim, original_dim, 3].
@@ -65,7 +65,7 @@ class SqueezeNetModel:
         return tf.image.random_flip_left_right(cropped_image)
 
     def image_preprocessing(self, data: tf.Tensor, is_training: bool) -> tf.Tensor:
-        """Turns the stored bytes of one picture into what the net sees.
+        """Turns the stored bytes of one image into what the net sees.
 
         Args:
           data: any numeric type [3 * original_dim * original_dim], values 0..255, channel-major:
@@ -168,10 +168,10 @@ class SqueezeNetModel:
         return tf.layers.dropout(inputs, rate=0.5, training=is_training, name="dropout")
 
     def model_layers(self, inputs: tf.Tensor, is_training: bool) -> tf.Tensor:
-        """The whole net, from pictures to logits (paper, section 3.3, in small).
+        """The whole net, from images to logits (paper, section 3.3, in small).
 
         Args:
-          inputs: float32 [batch, resize_dim, resize_dim, 3], standardized pictures.
+          inputs: float32 [batch, resize_dim, resize_dim, 3], standardized images.
           is_training: whether dropout is on.
 
         Returns:
@@ -188,7 +188,7 @@ class SqueezeNetModel:
         return self.get_logits(final_conv)
 
     def get_logits(self, conv_layer: tf.Tensor) -> tf.Tensor:
-        """Averages each channel over the whole picture.
+        """Averages each channel over the whole image.
 
         Args:
           conv_layer: float32 [batch, height, width, output_size].
@@ -207,15 +207,15 @@ class SqueezeNetModel:
 
         Sets on self:
           probs: float32 [batch, output_size], each row sums to 1.
-          predictions: int64 [batch], the most probable class of each picture.
+          predictions: int64 [batch], the most probable class of each image.
           accuracy: float32 scalar 0..1, share of the batch predicted right.
           loss: float32 scalar, mean cross-entropy of the batch in nats.
           train_op, global_step: when training, one step of Adam at its defaults
             (`tf.train.AdamOptimizer`) and the number of steps taken so far.
 
         Args:
-          inputs: float32 [batch, resize_dim, resize_dim, 3], standardized pictures.
-          labels: int32 [batch], the index of each picture's class, 0..output_size - 1.
+          inputs: float32 [batch, resize_dim, resize_dim, 3], standardized images.
+          labels: int32 [batch], the index of each image's class, 0..output_size - 1.
           is_training: whether dropout is on and train_op is built.
         """
         logits = self.model_layers(inputs, is_training)

@@ -15,17 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import data
-from training import recipe
-from training.cli import Parser, positive, run_command, seed
-from training.cluster import WAIT_SECONDS, Cluster, read_cluster, wait_for_members
-from training.console import TrainingBar, load_tensorflow_quietly, print_report
-from training.run_dir import (
-    PRETRAINED,
-    RunError,
-    check_name,
-    check_same_run,
-    read_settings,
-)
+from cluster.config import WAIT_SECONDS, Cluster, read_cluster, wait_for_members
+from reporting.console import TrainingBar, print_report
+from training import RunError, recipe
+from training.command import Parser, positive, run_command, seed
+from training.run_dir import PRETRAINED, check_name, check_same_run, read_settings
+from training.runtime import load_tensorflow_quietly
 
 if TYPE_CHECKING:  # they take seconds to import
     from squeezenet_model import SqueezeNetModel
@@ -62,16 +57,16 @@ def add_run_flags(add: Callable) -> None:
     """Flags that say on what, where and whether to train."""
     add(
         "--dataset",
-        help=f"pictures to train on: {', '.join(data.names())}, or a folder of your own with a "
+        help=f"images to train on: {', '.join(data.names())}, or a folder of your own with a "
         f"folder for each class (default: {DEFAULT_DATASET}, which need no download)",
     )
     add(
         "--original_dim",
         type=positive(int, 1_024),
-        help="side in pixels to which your own pictures are resized (default: 32; the net sees "
+        help="side in pixels to which your own images are resized (default: 32; the net sees "
         "three quarters of it)",
     )
-    add("--data_dir", type=Path, help="folder of the pictures' files (default: data/downloads)")
+    add("--data_dir", type=Path, help="folder of the images' files (default: data/downloads)")
     add("--run_dir", type=Path, help="folder of the run (default: runs/<dataset>)")
     add(
         "--init_from",
@@ -90,7 +85,7 @@ def add_evaluation_flags(add: Callable) -> None:
     add(
         "--split",
         choices=("train", "validation", "test"),
-        help="the pictures to report on (default: test)",
+        help="the images to report on (default: test)",
     )
     add(
         "--watch",
@@ -104,16 +99,16 @@ def add_training_flags(add: Callable) -> None:
     add(
         "--num_epochs",
         type=positive(float, 1_000_000),
-        help="how many times each training picture is shown "
+        help="how many times each training image is shown "
         f"(default: {recipe.NUM_EPOCHS['digits']:g} for digits, "
         f"{recipe.NUM_EPOCHS['cifar10']:g} for cifar10, which is 10,000 steps, "
-        f"{recipe.NUM_EPOCHS_ELSEWHERE:g} for your own pictures)",
+        f"{recipe.NUM_EPOCHS_ELSEWHERE:g} for your own images)",
     )
     add(
         "--batch_size",
         type=positive(int, 65_536),
         default=recipe.BATCH_SIZE,
-        help="pictures a step (default: %(default)s)",
+        help="images a step (default: %(default)s)",
     )
     add(
         "--recipe",
@@ -132,7 +127,7 @@ def add_training_flags(add: Callable) -> None:
     add(
         "--held_out",
         type=positive(int, 1_000_000_000),
-        help="training pictures to hold out and evaluate on, in place of the test part "
+        help="training images to hold out and evaluate on, in place of the test part "
         "(default: none)",
     )
     add(
@@ -145,7 +140,7 @@ def add_training_flags(add: Callable) -> None:
         "--num_towers",
         type=positive(int, 64),
         help="equal parts of a batch, worked on side by side (default: one a GPU; on a CPU one for "
-        "every 32 pictures, or one a core if that is more)",
+        "every 32 images, or one a core if that is more)",
     )
     add(
         "--asynchronous",
@@ -202,10 +197,10 @@ def train(flags: argparse.Namespace) -> int:
         split_name = "validation"
     load_tensorflow_quietly()  # takes seconds: only once the flags and the data are right
     from training.checkpoints import all_checkpoints
-    from training.devices import visible_gpus
     from training.loop import Training
-    from training.net import build_model, describe, load_run
     from training.run import run
+    from training.runtime import visible_gpus
+    from training.saved_run import build_model, describe, load_run
 
     model = build_model(dataset)
     schedule = make_schedule(flags, name, len(dataset.train.labels), visible_gpus(), cluster)
@@ -252,7 +247,7 @@ def serve_or_evaluate(flags: argparse.Namespace, cluster: Cluster) -> int:
 
         serve(cluster)
     else:
-        from training.report import report
+        from reporting.report import report
 
         report(run_dir_of(flags), data_dir=flags.data_dir, watch=True, patience=WAIT_SECONDS)
     return 0
@@ -300,7 +295,7 @@ def evaluate(flags: argparse.Namespace) -> int:
     """
     run_dir = run_to_evaluate(flags)
     load_tensorflow_quietly()
-    from training.report import report
+    from reporting.report import report
 
     report(run_dir, flags.checkpoint, flags.split or "test", flags.data_dir, flags.watch)
     return 0
@@ -335,7 +330,7 @@ def run_to_evaluate(flags: argparse.Namespace) -> Path:
 def make_schedule(
     flags: argparse.Namespace,
     dataset_name: str,
-    pictures: int,
+    images: int,
     num_gpus: int = 0,
     cluster: Cluster | None = None,
 ) -> recipe.Schedule:
@@ -343,7 +338,7 @@ def make_schedule(
     synchronous_workers = cluster.num_workers if cluster and not flags.asynchronous else 1
     cores = recipe.visible_cores()
     return recipe.make_schedule(
-        pictures,
+        images,
         num_epochs=flags.num_epochs or recipe.num_epochs(dataset_name),
         recipe=recipe.RECIPES[flags.recipe],
         batch_size=flags.batch_size * synchronous_workers,

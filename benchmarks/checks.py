@@ -14,7 +14,8 @@ import time
 from pathlib import Path
 
 import data
-from training.console import TrainingBar, load_tensorflow_quietly
+from reporting.console import TrainingBar
+from training.runtime import load_tensorflow_quietly
 
 BLOCKS = 150  # of each kind
 STEPS = 5  # a block: short, so that both of a pair meet the same mood of the machine
@@ -24,14 +25,14 @@ CHECKPOINTS = 20
 def main() -> None:
     """Prints the medians of both, their ratio, and the cost of a checkpoint."""
     load_tensorflow_quietly()
+    from reporting.events import EventWriters
     from squeezenet_model import SqueezeNetModel, tf
     from training import loop, recipe
     from training.checkpoints import CheckpointWriter, keep_best
-    from training.devices import session_config
     from training.evaluation import Evaluator
-    from training.events import EventWriters
     from training.hooks import CheckpointHook, StepHook
     from training.interruption import Interruption
+    from training.runtime import session_config
 
     dataset = data.load("digits")
     model = SqueezeNetModel(dataset.original_dim, dataset.resize_dim, len(dataset.class_names))

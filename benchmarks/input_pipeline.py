@@ -1,7 +1,7 @@
-"""What a training picture costs before it reaches the net: python -m benchmarks.input_pipeline
+"""What a training image costs before it reaches the net: python -m benchmarks.input_pipeline
 
-CPU time a picture, of all threads together, for random pictures of CIFAR-10's size: the chapter's
-`image_preprocessing` picture by picture through Dataset.map (A), and this project's pipeline with
+CPU time an image, of all threads together, for random images of CIFAR-10's size: the chapter's
+`image_preprocessing` image by image through Dataset.map (A), and this project's pipeline with
 its standardization (B), in turns A B A B.
 """
 
@@ -12,9 +12,9 @@ from functools import partial
 import numpy as np
 
 from data import Dataset, Split
-from training.console import load_tensorflow_quietly
+from training.runtime import load_tensorflow_quietly
 
-PICTURES = 50_000
+IMAGES = 50_000
 BATCH_SIZE = 128
 ROUNDS = 20
 STEPS = 20  # a turn
@@ -24,12 +24,12 @@ def main() -> None:
     """Prints the medians of both, and their ratio."""
     load_tensorflow_quietly()
     from squeezenet_model import SqueezeNetModel, tf
-    from training.devices import session_config
     from training.input_pipeline import standardized, training_dataset
+    from training.runtime import session_config
 
     rng = np.random.default_rng(0)
-    records = rng.integers(0, 256, [PICTURES, 3 * 32 * 32], np.uint8)
-    split = Split(records, np.zeros(PICTURES, np.int32))
+    records = rng.integers(0, 256, [IMAGES, 3 * 32 * 32], np.uint8)
+    split = Split(records, np.zeros(IMAGES, np.int32))
     dataset = Dataset(split, split, ("one", "other"), 32, 24, mirrored=True)
     model = SqueezeNetModel(original_dim=32, resize_dim=24, output_size=10)
     with tf.Graph().as_default(), tf.Session(config=session_config()) as session:
@@ -48,13 +48,13 @@ def main() -> None:
     costs = {name: own[1:] for name, own in costs.items()}  # without the first, which sets up
     for name, own in costs.items():
         low, median, high = statistics.quantiles(own, n=4)
-        print(f"{name:<8} {median:6.1f} us a picture (half of the turns {low:.1f} to {high:.1f})")
+        print(f"{name:<8} {median:6.1f} us an image (half of the turns {low:.1f} to {high:.1f})")
     ratios = [a / b for a, b in zip(*costs.values(), strict=True)]
     print(f"ratio    {statistics.median(ratios):6.1f}")
 
 
 def cpu_microseconds(step) -> float:
-    """CPU time of this process a picture, over several steps."""
+    """CPU time of this process an image, over several steps."""
     started = time.process_time()
     for _ in range(STEPS):
         step()

@@ -1,4 +1,4 @@
-"""This project beside its peers, on the same pictures: python -m benchmarks.peers
+"""This project beside its peers, on the same images: python -m benchmarks.peers
 
 All of them train the chapter's net on CIFAR-10 with batches of 128 (the course with 32 as well),
 the same crops and flips, and Adam; train.py also with what it does by default, which costs more.
@@ -24,9 +24,10 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from training.cli import Parser, positive, run_command
-from training.console import aligned, load_tensorflow_quietly
-from training.run_dir import RunError
+from reporting.console import aligned
+from training import RunError
+from training.command import Parser, positive, run_command
+from training.runtime import load_tensorflow_quietly
 
 PEERS_PYTHON = Path(".venv-peers/bin/python")
 # So that glibc does not hand a step's large buffers back to the kernel. TensorFlow has an allocator
@@ -39,7 +40,7 @@ class Kind(NamedTuple):
 
     Attributes:
       module: its name in benchmarks.contenders.
-      arguments: for it, after the folder of the pictures.
+      arguments: for it, after the folder of the images.
       is_peer: whether it runs in the peers' environment, not in this one.
     """
 
@@ -92,7 +93,7 @@ class Contender:
         self._answer()
 
     def take_turn(self, seconds: float) -> float:
-        """What it does a second: pictures, or floating-point operations."""
+        """What it does a second: images, or floating-point operations."""
         print(seconds, file=self._process.stdin, flush=True)
         return float(self._answer())
 
@@ -157,7 +158,7 @@ def compare(flags: argparse.Namespace) -> int:
     products = rates.pop(MATRIX_PRODUCT, None)
     print(as_table(rates))
     if products:
-        print(f"\n{as_share(rates[OURS], products, flop_per_picture())}")
+        print(f"\n{as_share(rates[OURS], products, flop_per_image())}")
     return 0
 
 
@@ -186,15 +187,15 @@ def as_table(rates: dict[str, list[float]]) -> str:
     return aligned(lines, left=(0,))
 
 
-def flop_per_picture() -> int:
-    """Floating-point operations of training on one picture: two for each multiply-add.
+def flop_per_image() -> int:
+    """Floating-point operations of training on one image: two for each multiply-add.
 
     The gradients take twice as many as the forward pass. (conv1 needs none of its inputs, which is
     counted all the same: 3% of the whole.)
     """
     load_tensorflow_quietly()
+    from reporting.scopes import modules
     from squeezenet_model import SqueezeNetModel
-    from training.scopes import modules
 
     net = modules(SqueezeNetModel(original_dim=32, resize_dim=24, output_size=10))
     return 3 * 2 * sum(module.multiply_adds for module in net)
@@ -208,7 +209,7 @@ def as_share(ours: list[float], products: list[float], flop: int) -> str:
     return (
         f"products of float32 matrices: {middle(products)[1] / 1e9:,.0f} GFLOP/s\n"
         f"{OURS}: {share:.0%} of that (half of the rounds {low:.0%} to {high:.0%}), counting "
-        f"{flop / 1e6:.1f} MFLOP a picture"
+        f"{flop / 1e6:.1f} MFLOP an image"
     )
 
 

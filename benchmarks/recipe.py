@@ -1,7 +1,7 @@
 """What each part of the recipe is worth: python -m benchmarks.recipe --dataset cifar10
 
 Trains the tuned recipe, the same with one thing changed, and the chapter's, on several seeds each,
-and prints a table row for each as it is done. The accuracy is that of held-out training pictures;
+and prints a table row for each as it is done. The accuracy is that of held-out training images;
 the test part is not asked. `--recipes tuned chapter --seeds 20` counts the seeds that die.
 """
 
@@ -15,9 +15,9 @@ from pathlib import Path
 
 import data
 from training import recipe
-from training.cli import positive
-from training.console import load_tensorflow_quietly
+from training.command import positive
 from training.interruption import Interruption
+from training.runtime import load_tensorflow_quietly
 
 TUNED, CHAPTER = recipe.TUNED, recipe.CHAPTER
 ADAM = {"muon": False, "learning_rate": 5e-3, "bias_rate": 1.0}  # the best rate of Adam's
@@ -88,7 +88,7 @@ def train(
     from training import loop
     from training.evaluation import Evaluator
     from training.health import TrainingDied
-    from training.net import build_model
+    from training.saved_run import build_model
 
     model = build_model(dataset)
     schedule = recipe.make_schedule(

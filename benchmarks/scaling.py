@@ -20,9 +20,10 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from training.cli import Parser, positive, run_command
-from training.console import aligned, load_tensorflow_quietly
-from training.run_dir import RunError
+from reporting.console import aligned
+from training import RunError
+from training.command import Parser, positive, run_command
+from training.runtime import load_tensorflow_quietly
 
 BATCH_SIZE = 128  # of a worker
 BYTES = 586_280  # of the weights, and of their gradient: what travels each way
@@ -30,7 +31,7 @@ SPREAD = 0.05  # of a worker's step time: its standard deviation, as a share
 LOCAL_WORKERS = (1, 2, 4)
 WORKERS = (2, 8, 64, 512)
 STEPS = 60
-DIGITS = 1_500  # training pictures, nearly
+DIGITS = 1_500  # training images, nearly
 
 
 class Times(NamedTuple):
@@ -121,15 +122,15 @@ def apply_seconds() -> float:
     """Of the optimizers' step on the whole net, with gradients that are there already."""
     load_tensorflow_quietly()
     from squeezenet_model import SqueezeNetModel, tf
-    from training import optimization, recipe
-    from training.devices import session_config
+    from training import initial_weights, optimizers, recipe
+    from training.runtime import session_config
 
     with tf.Graph().as_default(), tf.Session(config=session_config()) as session:
-        with optimization.model_scope(recipe.TUNED):
+        with initial_weights.model_scope(recipe.TUNED):
             SqueezeNetModel(32, 24, 10).model_layers(tf.zeros([1, 24, 24, 3]), is_training=False)
         variables = tf.trainable_variables()
         gradients = [tf.get_variable(f"g{i}", v.shape) for i, v in enumerate(variables)]
-        step = optimization.apply_gradients(
+        step = optimizers.apply_gradients(
             [gradient.read_value() for gradient in gradients],
             variables,
             tf.constant(recipe.TUNED.learning_rate),
@@ -218,12 +219,12 @@ def seconds_per_batch(workers: int | None, asynchronous: bool = False) -> float:
       RunError: the run fails.
     """
     steps = STEPS * (workers or 1) if asynchronous else STEPS
-    pictures = steps * BATCH_SIZE * (1 if asynchronous else workers or 1)
+    images = steps * BATCH_SIZE * (1 if asynchronous else workers or 1)
     command = [sys.executable, "train.py"]
     if workers:
         command = [sys.executable, "-m", "tools.launch_local", "--workers", str(workers), "--"]
     with tempfile.TemporaryDirectory() as run_dir:
-        command += ["--num_epochs", str(pictures / DIGITS), "--run_dir", run_dir]
+        command += ["--num_epochs", str(images / DIGITS), "--run_dir", run_dir]
         command += ["--asynchronous"] if asynchronous else []
         # Not subprocess.run, which would kill a launcher that ends its cluster after Ctrl-C.
         with subprocess.Popen(

@@ -1,6 +1,6 @@
 """Where the time of a training step goes: python -m benchmarks.step_profile
 
-Traces steps of train.py's graph on random pictures of CIFAR-10's size (TensorFlow's RunMetadata),
+Traces steps of train.py's graph on random images of CIFAR-10's size (TensorFlow's RunMetadata),
 and adds up the time of each kind of operation over all cores. Tracing itself makes a step slower.
 """
 
@@ -11,7 +11,8 @@ import time
 import numpy as np
 
 from data import Dataset, Split
-from training.console import aligned, load_tensorflow_quietly
+from reporting.console import aligned
+from training.runtime import load_tensorflow_quietly
 
 WARM_UP_STEPS = 30
 STEPS = 40
@@ -23,7 +24,7 @@ def main() -> None:
     load_tensorflow_quietly()
     from squeezenet_model import SqueezeNetModel, tf
     from training import loop, recipe
-    from training.devices import session_config
+    from training.runtime import session_config
 
     rng = np.random.default_rng(0)
     records = rng.integers(0, 256, [10_000, 3 * 32 * 32], np.uint8)

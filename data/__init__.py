@@ -2,7 +2,7 @@
 
 A module of this package is a data set: `data/NAME.py` with a function `load(data_dir,
 may_download)` that returns a `Dataset` is all that `--dataset NAME` needs. (`folder` reads one's
-own pictures instead, `pictures` a picture file.)
+own images instead, `images` an image file.)
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ if TYPE_CHECKING:  # numpy would make `train.py --help` wait
     import numpy as np
 
 
-HELPERS = ("folder", "pictures")  # modules that are no data sets
+HELPERS = ("folder", "images")  # modules that are no data sets
 
 
 class DataError(Exception):
-    """The pictures cannot be had; the message is one sentence for the user that names the file."""
+    """The images cannot be had; the message is one sentence for the user that names the file."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Pictures with their labels.
+    """Images with their labels.
 
     Attributes:
       records: uint8 [N, 3 * original_dim * original_dim], channel-major: all red values of a
-        picture row by row, then green, then blue. An array, or something that reads the rows it
-        is asked for (`data.pictures.PictureFiles`).
+        image row by row, then green, then blue. An array, or something that reads the rows it
+        is asked for (`data.images.ImageFiles`).
       labels: int32 [N], index into the data set's class_names.
     """
 
@@ -47,9 +47,9 @@ class Dataset:
     Attributes:
       train, test: the two splits.
       class_names: one name per class, in the order of the labels.
-      original_dim: side of a stored picture in pixels.
+      original_dim: side of a stored image in pixels.
       resize_dim: side of the crop that the net sees, in pixels.
-      mirrored: whether a picture seen in a mirror is still of its class (a digit is not).
+      mirrored: whether an image seen in a mirror is still of its class (a digit is not).
     """
 
     train: Split
@@ -80,11 +80,11 @@ def load(
     """Reads a data set, downloading it first where that is needed and allowed.
 
     Args:
-      name: one of `names()`, or the path of a folder of one's own pictures.
+      name: one of `names()`, or the path of a folder of one's own images.
       data_dir: folder that holds the files or gets the download; None for the data set's own
         default.
       may_download: whether files that are not there may be downloaded.
-      original_dim: side in pixels to which one's own pictures are resized; None for the default.
+      original_dim: side in pixels to which one's own images are resized; None for the default.
         The other data sets have their own.
 
     Raises:
@@ -103,14 +103,14 @@ def load(
     dataset = importlib.import_module(f"{__name__}.{name}").load(data_dir, may_download)
     if original_dim not in (None, dataset.original_dim):
         raise DataError(
-            f"--original_dim {original_dim}: the pictures of {name} have "
+            f"--original_dim {original_dim}: the images of {name} have "
             f"{dataset.original_dim} x {dataset.original_dim} pixels; leave it out."
         )
     return dataset
 
 
 def hold_out(dataset: Dataset, size: int) -> tuple[Dataset, Split]:
-    """Splits training pictures off, to choose by what the test part must not be asked for.
+    """Splits training images off, to choose by what the test part must not be asked for.
 
     Args:
       dataset: what to take them from.
@@ -120,7 +120,7 @@ def hold_out(dataset: Dataset, size: int) -> tuple[Dataset, Split]:
       The data set without them, and them.
 
     Raises:
-      DataError: there are too few pictures for that.
+      DataError: there are too few images for that.
     """
     from sklearn.model_selection import train_test_split  # takes seconds to import
 
@@ -131,7 +131,7 @@ def hold_out(dataset: Dataset, size: int) -> tuple[Dataset, Split]:
         )
     except ValueError as error:
         raise DataError(
-            f"--held_out {size}: {len(labels):,} training pictures of {len(dataset.class_names)} "
+            f"--held_out {size}: {len(labels):,} training images of {len(dataset.class_names)} "
             f"classes cannot be divided so ({error}); give another number."
         ) from error
     train, validation = (

@@ -44,7 +44,7 @@ RECORDS_PER_FILE = 10_000
 
 
 def load(data_dir: Path | None = None, may_download: bool = True) -> Dataset:
-    """All 60,000 pictures; downloads them when data_dir does not hold them yet.
+    """All 60,000 images; downloads them when data_dir does not hold them yet.
 
     Args:
       data_dir: folder with the .bin files, or with a folder cifar-10-batches-bin that has them;
@@ -52,7 +52,7 @@ def load(data_dir: Path | None = None, may_download: bool = True) -> Dataset:
       may_download: whether to download files that are not there.
 
     Returns:
-      50,000 train and 10,000 test pictures of 32 x 32.
+      50,000 train and 10,000 test images of 32 x 32.
 
     Raises:
       DataError: a file is missing, unreadable or damaged, or the download failed.

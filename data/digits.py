@@ -21,10 +21,10 @@ def load(data_dir: Path | None = None, may_download: bool = True) -> Dataset:
     """The digits in CIFAR-10's record layout, gray copied to three channels.
 
     Args:
-      data_dir, may_download: not used, the pictures come inside scikit-learn.
+      data_dir, may_download: not used, the images come inside scikit-learn.
 
     Returns:
-      1,500 train and 297 test pictures of 32 x 32, the same stratified split every time.
+      1,500 train and 297 test images of 32 x 32, the same stratified split every time.
     """
     digits = load_digits()
     gray = np.round(digits.images * (255 / 16)).astype(np.uint8)  # stored as 0..16

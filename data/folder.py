@@ -1,4 +1,4 @@
-"""One's own pictures: a folder with a folder of picture files for each class.
+"""One's own images: a folder with a folder of image files for each class.
 
 pets/cat/1.jpg pets/dog/2.png ...              about a fifth of each class is to test on
 pets/train/cat/1.jpg pets/test/cat/2.jpg ...   or the folders train and test say which
@@ -19,17 +19,17 @@ from typing import NamedTuple
 import numpy as np
 
 from data import DataError, Dataset, Split
-from data.pictures import FORMATS, PictureFiles, looks_like_a_picture
+from data.images import FORMATS, ImageFiles, looks_like_an_image
 
-DIM = 32  # a stored picture, as in CIFAR-10, where the chapter's net comes from
+DIM = 32  # a stored image, as in CIFAR-10, where the chapter's net comes from
 CROP = 0.75  # of it is seen by the net: 24 of 32
-TEST_BELOW = bytes([51])  # a fifth of 256: what a test picture's digest is below
-HASHED_BYTES = 16_384  # at either end of a file; with its size, enough to tell pictures apart
+TEST_BELOW = bytes([51])  # a fifth of 256: what a test image's digest is below
+HASHED_BYTES = 16_384  # at either end of a file; with its size, enough to tell images apart
 NAMED = 5  # files in a message; more would bury it
 
 
 class File(NamedTuple):
-    """A picture file: where it is, its class, and what is read of it at the start."""
+    """An image file: where it is, its class, and what is read of it at the start."""
 
     path: Path
     label: int
@@ -37,16 +37,16 @@ class File(NamedTuple):
 
 
 def load(folder: Path, original_dim: int | None = None) -> Dataset:
-    """The pictures in a folder of class folders; they are read when they are asked for.
+    """The images in a folder of class folders; they are read when they are asked for.
 
-    Files that are no pictures, and copies of others, are left out and named on stderr.
+    Files that are no images, and copies of others, are left out and named on stderr.
 
     Args:
       folder: holds a folder per class, or folders train and test that do.
-      original_dim: side in pixels to which each picture's central square is resized; None for 32.
+      original_dim: side in pixels to which each image's central square is resized; None for 32.
 
     Raises:
-      DataError: it cannot be read, has fewer than two classes, or a class has no pictures.
+      DataError: it cannot be read, has fewer than two classes, or a class has no images.
     """
     dim = original_dim or DIM
     parts = parts_of(folder)
@@ -58,7 +58,7 @@ def load(folder: Path, original_dim: int | None = None) -> Dataset:
     for name, part in (("train on", train), ("test on", test)):
         for label in set(range(len(class_names))) - {file.label for file in part}:
             raise DataError(
-                f"{folder}: there is no picture of the class {class_names[label]!r} to {name}; put "
+                f"{folder}: there is no image of the class {class_names[label]!r} to {name}; put "
                 "some more into its folder, or remove the folder."
             )
     return Dataset(
@@ -104,7 +104,7 @@ def find_class_names(parts: list[Path]) -> list[str]:
     if len(names) < 2:
         raise DataError(
             f"{parts[0]}: holds {len(names)} class folders, where at least 2 are needed, each with "
-            "the pictures of one class."
+            "the images of one class."
         )
     loose = [Path(entry.path) for entry in entries if not entry.is_dir()]
     tell_left_out(parts[0], sorted(loose), "outside of the class folders")
@@ -112,7 +112,7 @@ def find_class_names(parts: list[Path]) -> list[str]:
 
 
 def find_files(part: Path, class_names: list[str]) -> list[File]:
-    """All picture files of all classes, in the order of class and name."""
+    """All image files of all classes, in the order of class and name."""
     files, others, nested = [], [], []
     for label, name in enumerate(class_names):
         folder = part / name
@@ -121,7 +121,7 @@ def find_files(part: Path, class_names: list[str]) -> list[File]:
             path = Path(entry.path)
             if entry.is_dir():
                 nested.append(path)
-            elif digest := digest_of_picture(path):
+            elif digest := digest_of_image(path):
                 files.append(File(path, label, digest))
             else:
                 others.append(path)
@@ -146,8 +146,8 @@ def visible(folder: Path) -> list[os.DirEntry]:
         ) from error
 
 
-def digest_of_picture(path: Path) -> bytes | None:
-    """A hash of a picture file's size and both ends; None for a file that is none."""
+def digest_of_image(path: Path) -> bytes | None:
+    """A hash of an image file's size and both ends; None for a file that is none."""
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):  # reading a pipe could wait for ever
@@ -160,13 +160,13 @@ def digest_of_picture(path: Path) -> bytes | None:
             tail = file.read(HASHED_BYTES)
     except OSError:
         return None
-    if not looks_like_a_picture(head):
+    if not looks_like_an_image(head):
         return None
     return hashlib.blake2b(b"%d " % size + head + tail, digest_size=16).digest()
 
 
 def without_copies(folder: Path, files: list[File]) -> set[File]:
-    """One of each picture, the first; none where copies stand in folders of several classes."""
+    """One of each image, the first; none where copies stand in folders of several classes."""
     same = defaultdict(list)
     for file in files:
         same[file.digest].append(file)
@@ -178,9 +178,9 @@ def without_copies(folder: Path, files: list[File]) -> set[File]:
         else:
             copies += others
     kept -= {*copies, *contradictions}
-    tell_left_out(folder, [file.path for file in copies], "copies of other pictures")
+    tell_left_out(folder, [file.path for file in copies], "copies of other images")
     tell_left_out(
-        folder, [file.path for file in contradictions], "the same picture under several classes"
+        folder, [file.path for file in contradictions], "the same image under several classes"
     )
     return kept
 
@@ -197,8 +197,8 @@ def tell_left_out(folder: Path, paths: list[Path], what: str) -> None:
 def divide(files: list[File]) -> tuple[list[File], list[File]]:
     """Training and test files: each file's own content decides.
 
-    So the same pictures are tested on wherever the folder lies and whatever the files are called,
-    and no picture changes sides when others are added or removed. But each class has at least one
+    So the same images are tested on wherever the folder lies and whatever the files are called,
+    and no image changes sides when others are added or removed. But each class has at least one
     file on either side, if it has two.
     """
     test = set()
@@ -212,4 +212,4 @@ def divide(files: list[File]) -> tuple[list[File], list[File]]:
 def as_split(files: list[File], dim: int) -> Split:
     """Files as the records and labels that all else works with."""
     labels = np.array([file.label for file in files], np.int32)
-    return Split(PictureFiles([file.path for file in files], dim), labels)
+    return Split(ImageFiles([file.path for file in files], dim), labels)

@@ -16,8 +16,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from data import Dataset, Split
 from train import main
-from training.console import load_tensorflow_quietly
 from training.recipe import TUNED, Schedule
+from training.runtime import load_tensorflow_quietly
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -134,7 +134,7 @@ def trained(tmp_path_factory):
 
 @pytest.fixture
 def tiny_dataset():
-    """Random pictures of 8 x 8, three classes, seven to train on and five to test on."""
+    """Random images of 8 x 8, three classes, seven to train on and five to test on."""
     rng = np.random.default_rng(0)
 
     def split(size):

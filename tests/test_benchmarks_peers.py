@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import peers
 from benchmarks.contenders import matrix_product
-from training.run_dir import RunError
+from training import RunError
 
 
 @pytest.fixture
@@ -47,6 +47,6 @@ def test_ratios_are_taken_round_by_round():
 
 
 def test_the_share_of_matrix_products_counts_the_nets_operations():
-    flop = peers.flop_per_picture()
+    flop = peers.flop_per_image()
     assert flop == 67_571_712
     assert "50% of that" in peers.as_share([1_000.0] * 3, [2_000.0 * flop] * 3, flop)

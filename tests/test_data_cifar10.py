@@ -210,7 +210,7 @@ class TestDownload:
 
 
 @pytest.mark.cifar10
-def test_the_real_pictures_are_6000_of_each_class():
+def test_the_real_images_are_6000_of_each_class():
     dataset = cifar10.load(Path(os.environ["CIFAR10_DIR"]))
     for split, size in ((dataset.train, 5_000), (dataset.test, 1_000)):
         np.testing.assert_array_equal(np.bincount(split.labels), [size] * 10)

@@ -1,4 +1,4 @@
-"""A folder of one's own pictures as a data set."""
+"""A folder of one's own images as a data set."""
 
 import os
 import re
@@ -14,14 +14,14 @@ from data import DataError
 
 
 def draw(path: Path, shade: int, size=(12, 10)):
-    """A gray picture; another shade is another picture."""
+    """A gray image; another shade is another image."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, (shade, shade, shade)).save(path)
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """Ten dark pictures of cats, and five light ones of dogs, in several formats and sizes."""
+    """Ten dark images of cats, and five light ones of dogs, in several formats and sizes."""
     folder = tmp_path / "pets"
     for index in range(10):
         name = f"{index}.{('png', 'jpg', 'bmp')[index % 3]}"
@@ -63,7 +63,7 @@ def test_is_divided_by_what_is_in_the_files_not_by_their_names(folder):
     assert shades(data.load(str(folder.with_name("elsewhere"))).test) == before
 
 
-def test_no_picture_changes_sides_when_others_come_or_go(folder):
+def test_no_image_changes_sides_when_others_come_or_go(folder):
     for index in range(10, 40):
         draw(folder / "cat" / f"{index}.png", 5 * index, size=(index, 7))
     before = data.load(str(folder))
@@ -98,7 +98,7 @@ def test_may_say_itself_what_is_for_testing(tmp_path):
 
 
 class TestLeavesOut:
-    def test_what_is_no_picture_and_says_so(self, folder, capsys):
+    def test_what_is_no_image_and_says_so(self, folder, capsys):
         (folder / "cat" / "notes.txt").write_text("hello")
         (folder / "cat" / "empty.jpg").touch()
         (folder / "cat" / ".hidden").write_text("hello")
@@ -115,15 +115,15 @@ class TestLeavesOut:
         shutil.copy(folder / "cat" / "0.png", folder / "cat" / "z.png")
         dataset = data.load(str(folder))
         assert len(dataset.train.labels) + len(dataset.test.labels) == 15
-        assert "copies of other pictures: " in (err := capsys.readouterr().err)
+        assert "copies of other images: " in (err := capsys.readouterr().err)
         assert "cat/z.png" in err
 
-    def test_the_same_picture_under_two_classes_and_says_so(self, folder, capsys):
+    def test_the_same_image_under_two_classes_and_says_so(self, folder, capsys):
         shutil.copy(folder / "cat" / "0.png", folder / "dog" / "z.png")
         dataset = data.load(str(folder))
         assert len(dataset.train.labels) + len(dataset.test.labels) == 14
         err = capsys.readouterr().err
-        assert "the same picture under several classes" in err
+        assert "the same image under several classes" in err
         assert "cat/0.png" in err
         assert "dog/z.png" in err
 
@@ -159,9 +159,9 @@ class TestLeavesOut:
 
 def test_files_of_the_same_size_and_ends_are_not_taken_for_copies(folder, capsys):
     for index in (1, 2):
-        picture = Image.new("RGB", (200, 100), "white")
-        picture.putpixel((100, 50), (index, 0, 0))
-        picture.save(folder / "cat" / f"large{index}.bmp")
+        image = Image.new("RGB", (200, 100), "white")
+        image.putpixel((100, 50), (index, 0, 0))
+        image.save(folder / "cat" / f"large{index}.bmp")
     dataset = data.load(str(folder))
     assert len(dataset.train.labels) + len(dataset.test.labels) == 17
     assert capsys.readouterr().err == ""
@@ -200,24 +200,24 @@ class TestIsRefused:
 
     def test_with_an_empty_class(self, folder):
         (folder / "bird").mkdir()
-        assert "there is no picture of the class 'bird' to train on" in self.error_of(folder)
+        assert "there is no image of the class 'bird' to train on" in self.error_of(folder)
 
-    def test_with_too_few_pictures_to_keep_one_for_testing(self, folder):
+    def test_with_too_few_images_to_keep_one_for_testing(self, folder):
         draw(folder / "bird" / "1.png", 77)
-        assert "there is no picture of the class 'bird' to train on" in self.error_of(folder)
+        assert "there is no image of the class 'bird' to train on" in self.error_of(folder)
 
     def test_with_a_class_that_is_not_tested(self, tmp_path):
         for shade, path in enumerate(("train/cat", "train/dog", "test/cat")):
             draw(tmp_path / path / "1.png", shade)
-        assert "there is no picture of the class 'dog' to test on" in self.error_of(tmp_path)
+        assert "there is no image of the class 'dog' to test on" in self.error_of(tmp_path)
 
 
 def test_other_data_sets_cannot_be_resized():
-    with pytest.raises(DataError, match="--original_dim 64: the pictures of digits have 32 x 32"):
+    with pytest.raises(DataError, match="--original_dim 64: the images of digits have 32 x 32"):
         data.load("digits", original_dim=64)
 
 
-def test_pictures_can_be_held_out(folder):
+def test_images_can_be_held_out(folder):
     rest, held_out = data.hold_out(data.load(str(folder)), 3)
     assert len(rest.train.labels) == 9
     assert held_out.records[:].shape == (3, 3_072)

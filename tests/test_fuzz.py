@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cluster.config import JOBS, read_cluster
 from data import DataError, cifar10
 from train import make_schedule, parse_flags
-from training.cluster import JOBS, read_cluster
-from training.run_dir import RunError, check_same_run, holder, read_settings
+from training import RunError
+from training.run_dir import check_same_run, holder, read_settings
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

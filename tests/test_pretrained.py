@@ -15,9 +15,9 @@ from squeezenet_model import SqueezeNetModel, tf
 from tests.conftest import PROJECT, readme_code, run_train
 from tools import predict
 from train import parse_flags
-from training.net import initialize_from, load_run
 from training.recipe import TUNED
 from training.run_dir import PRETRAINED, read_json
+from training.saved_run import initialize_from, load_run
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_names_no_folder_of_the_machine_it_was_trained_on():
         assert not re.search(r'"/|runs/', (PRETRAINED / name).read_text())
 
 
-def test_classifies_a_picture_without_training(tmp_path, capfd):
+def test_classifies_an_image_without_training(tmp_path, capfd):
     Image.linear_gradient("L").save(tmp_path / "a.png")
     assert predict.main([str(tmp_path / "a.png"), "--json"]) == 0
     answer = json.loads(capfd.readouterr().out)

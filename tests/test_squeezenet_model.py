@@ -115,32 +115,32 @@ def evaluate(function, *arrays):
 
 class TestImagePreprocessing:
     @pytest.fixture
-    def picture(self):
-        """A picture [32, 32, 3] and its record: all red values first."""
-        picture = np.random.default_rng(0).integers(0, 256, [32, 32, 3], np.uint8)
-        return picture, picture.transpose(2, 0, 1).ravel()
+    def image(self):
+        """An image [32, 32, 3] and its record: all red values first."""
+        image = np.random.default_rng(0).integers(0, 256, [32, 32, 3], np.uint8)
+        return image, image.transpose(2, 0, 1).ravel()
 
-    def test_cuts_out_the_center_and_standardizes_it(self, model, picture):
-        picture, record = picture
+    def test_cuts_out_the_center_and_standardizes_it(self, model, image):
+        image, record = image
         output = evaluate(lambda data: model.image_preprocessing(data, is_training=False), record)
-        center = picture[4:28, 4:28].astype(np.float32)
+        center = image[4:28, 4:28].astype(np.float32)
         np.testing.assert_allclose(output, (center - center.mean()) / center.std(), atol=1e-5)
 
     def test_in_training_gives_every_crop_in_both_directions(self, model):
         small = SqueezeNetModel(original_dim=4, resize_dim=3, output_size=2)
-        picture = np.arange(4 * 4 * 3, dtype=np.float32).reshape(4, 4, 3)
+        image = np.arange(4 * 4 * 3, dtype=np.float32).reshape(4, 4, 3)
         crops = evaluate(
-            lambda image: tf.stack([small.random_crop_and_flip(image) for _ in range(200)]), picture
+            lambda image: tf.stack([small.random_crop_and_flip(image) for _ in range(200)]), image
         )
         possible = {
-            picture[top : top + 3, left : left + 3][:, ::direction].tobytes()
+            image[top : top + 3, left : left + 3][:, ::direction].tobytes()
             for top in (0, 1)
             for left in (0, 1)
             for direction in (1, -1)
         }
         assert {crop.tobytes() for crop in crops} == possible
 
-    def test_a_picture_of_one_color_gives_zeros_not_nan(self, model):
+    def test_an_image_of_one_color_gives_zeros_not_nan(self, model):
         record = np.full(3 * 32 * 32, 7, np.uint8)
         output = evaluate(lambda data: model.image_preprocessing(data, is_training=False), record)
         assert not output.any()

@@ -77,12 +77,12 @@ def test_has_a_histogram_of_every_variable_grouped_by_scope(server):
     assert [step for _, step, _ in points] == [0, 150, 300, 375]
 
 
-def test_has_the_pictures(server):
+def test_has_the_images(server):
     tags = server.plugin("images")
     assert set(tags["digits/train"]) == {"augmented"}
     assert set(tags["digits/eval"]) == {"conv1/filters", "confusion_matrix", "worst"}
     shown = server.plugin("images", "images", run="digits/eval", tag="conv1/filters", sample=0)
-    assert [picture["step"] for picture in shown] == [0, 150, 300, 375]
+    assert [image["step"] for image in shown] == [0, 150, 300, 375]
     png = server.ask(f"plugin/images/individualImage?{shown[0]['query']}&")
     assert png.startswith(b"\x89PNG")
 

@@ -19,7 +19,7 @@ AT_HAND = [
     for name, what in export.FORMATS.items()
     if all(importlib.util.find_spec(package) for package in what.packages)
 ]
-FLOATS = ("saved_model (files)", "saved_model (pictures)", "frozen_graph", "squeezenet.tflite")
+FLOATS = ("saved_model (files)", "saved_model (images)", "frozen_graph", "squeezenet.tflite")
 FLOATS += ("onnx", "checkpoint alone")
 
 
@@ -94,7 +94,7 @@ def test_the_frozen_graph_has_the_chapters_names(out):
     graph_def = tf.GraphDef.FromString((out / "frozen_graph.pb").read_bytes())
     names = {node.name for node in graph_def.node}
     assert {
-        *("pictures", "conv1/Relu", "pool1/MaxPool", "fire1/squeeze/Conv2D", "fire1/concat"),
+        *("images", "conv1/Relu", "pool1/MaxPool", "fire1/squeeze/Conv2D", "fire1/concat"),
         *("fire4/expand3x3/kernel", "final_conv/BiasAdd", "probs"),
     } <= names
 
@@ -115,10 +115,10 @@ class TestTheSavedModel:
         self, call, trained, tmp_path, capfd, name
     ):
         record = data.load("digits").test.records[3].reshape(3, 32, 32).transpose(1, 2, 0)
-        picture = Image.new("RGB", (320, 200))
-        picture.paste(Image.fromarray(record).resize((200, 200)), (60, 0))
+        image = Image.new("RGB", (320, 200))
+        image.paste(Image.fromarray(record).resize((200, 200)), (60, 0))
         path = tmp_path / "digit"
-        picture.save(path, name)
+        image.save(path, name)
         answer = call(path.read_bytes())
         assert predict.main([str(path), "--run_dir", str(trained.run_dir), "--json"]) == 0
         expected = json.loads(capfd.readouterr().out)
@@ -166,7 +166,7 @@ def test_can_be_done_again(run, out, trained):
         assert path.stat().st_mtime_ns > before[path]
 
 
-class TestWithoutTheTestPictures:
+class TestWithoutTheTestImages:
     @pytest.fixture
     def run_dir(self, out, tmp_path):
         """A run that says it was trained on CIFAR-10, which is nowhere."""
@@ -181,7 +181,7 @@ class TestWithoutTheTestPictures:
         code, printed, _ = run("--run_dir", run_dir, "--formats", "frozen_graph")
         assert code == 0
         assert re.search(r"^frozen_graph +[\d,]+ +- +100\.00% ", printed, re.MULTILINE)
-        assert "compared on 256 pictures of noise" in printed
+        assert "compared on 256 images of noise" in printed
         assert (run_dir / "export" / "frozen_graph.pb").exists()
 
     @pytest.mark.skipif("tflite_int8" not in AT_HAND, reason="requirements-export.txt")

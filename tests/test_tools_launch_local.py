@@ -8,9 +8,9 @@ import types
 
 import pytest
 
+from cluster.config import read_cluster
 from tests.conftest import PROJECT
 from tools.launch_local import cluster_tasks, free_ports
-from training.cluster import read_cluster
 
 
 def command(*arguments):

@@ -1,4 +1,4 @@
-"""python -m tools.predict: what is on one's own pictures."""
+"""python -m tools.predict: what is on one's own images."""
 
 import json
 import os
@@ -18,8 +18,8 @@ from tools import predict
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Twenty of the digits' test pictures, in folders and formats of all kinds."""
-    folder = tmp_path_factory.mktemp("pictures")
+    """Twenty of the digits' test images, in folders and formats of all kinds."""
+    folder = tmp_path_factory.mktemp("images")
     test = data.load("digits").test
     for index, record in enumerate(test.records[:20]):
         name = f"{index:02}.{('png', 'bmp', 'webp')[index % 3]}"
@@ -52,9 +52,9 @@ def test_prints_a_line_for_each_file_of_a_folder(run, folder):
     assert all(re.fullmatch(rf"\S+/\d\d\.\w+: {share}, {share}, {share}", line) for line in lines)
 
 
-def test_agrees_with_the_evaluation_of_the_same_pictures(run, folder, trained):
+def test_agrees_with_the_evaluation_of_the_same_images(run, folder, trained):
     from training.evaluation import Evaluator
-    from training.net import load_run
+    from training.saved_run import load_run
 
     code, out, _ = run(folder, "--json")
     assert code == 0
@@ -114,8 +114,8 @@ def test_takes_a_checkpoint_too(run, folder, trained):
     assert out.count("\n") == 1
 
 
-def test_skips_what_is_no_picture_and_names_it(run, folder, tmp_path):
-    (tmp_path / "a.jpg").write_text("not a picture")
+def test_skips_what_is_no_image_and_names_it(run, folder, tmp_path):
+    (tmp_path / "a.jpg").write_text("not an image")
     (tmp_path / "b.png").write_bytes((folder / "even" / "00.png").read_bytes())
     (tmp_path / "c.png").write_bytes((folder / "even" / "00.png").read_bytes()[:99])
     (tmp_path / ".hidden").write_text("not looked at")
@@ -123,7 +123,7 @@ def test_skips_what_is_no_picture_and_names_it(run, folder, tmp_path):
     assert code == 1
     assert re.fullmatch(r".*b\.png: [^\n]*\n", out)
     first, second, last = err.splitlines()
-    assert "a.jpg: is no picture" in first
+    assert "a.jpg: is no image" in first
     assert "c.png: " in second
     assert last == "skipped 2 of 3 files"
 

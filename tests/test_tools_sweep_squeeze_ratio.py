@@ -1,4 +1,4 @@
-"""python -m tools.sweep_squeeze_ratio: a run for each ratio, a table and a picture."""
+"""python -m tools.sweep_squeeze_ratio: a run for each ratio, a table and an image."""
 
 import json
 

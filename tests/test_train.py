@@ -43,7 +43,7 @@ class TestATrainingRun:
         for line in (
             r"step 150: test accuracy \d\d\.\d\d%, loss \d\.\d{4}",
             r"epoch 8/8, step 375/375, loss \d\.\d{3}, accuracy \d+%, [\d,]+ images/s",
-            r"test accuracy +\d\d\.\d\d% \(95% interval [\d.]+% to [\d.]+%, 297 pictures\)",
+            r"test accuracy +\d\d\.\d\d% \(95% interval [\d.]+% to [\d.]+%, 297 images\)",
             r"parameters +146,570",
             r"training speed +[\d,]+ images/s",
             r"checkpoint +runs/digits/model\.ckpt-375",
@@ -141,7 +141,7 @@ class TestEvalOnly:
             cwd=PROJECT,
         )
         assert process.returncode == 0, process.stderr
-        assert re.search(r"^train accuracy .* 1,500 pictures\)$", process.stdout, re.MULTILINE)
+        assert re.search(r"^train accuracy .* 1,500 images\)$", process.stdout, re.MULTILINE)
         assert process.stdout.startswith("step 150: train accuracy ")
         assert (trained.run_dir / "confusion_matrix_train.png").exists()
 
@@ -172,7 +172,7 @@ class TestEvalOnly:
         assert "runs/digits: holds no run to evaluate" in error_of(process)
 
 
-class TestTheChaptersRecipeOnHeldOutPictures:
+class TestTheChaptersRecipeOnHeldOutImages:
     @pytest.fixture(scope="class")
     @staticmethod
     def folder(tmp_path_factory):
@@ -186,9 +186,9 @@ class TestTheChaptersRecipeOnHeldOutPictures:
     def test_is_evaluated_on_them(self, folder):
         printed = (folder / "printed").read_text()
         assert re.search(r"^step 10: validation accuracy", printed, re.MULTILINE)
-        assert re.search(r"^validation accuracy .* 300 pictures\)$", printed, re.MULTILINE)
+        assert re.search(r"^validation accuracy .* 300 images\)$", printed, re.MULTILINE)
         results = json.loads((folder / "runs" / "digits" / "results.json").read_text())
-        assert (results["split"], results["pictures"]) == ("validation", 300)
+        assert (results["split"], results["images"]) == ("validation", 300)
 
     def test_says_so_in_its_settings(self, folder):
         settings = json.loads((folder / "runs" / "digits" / "settings.json").read_text())
@@ -197,7 +197,7 @@ class TestTheChaptersRecipeOnHeldOutPictures:
 
     def test_leaves_the_test_part_to_eval_only(self, folder):
         process = train_here("--eval_only", cwd=folder)
-        assert re.search(r"^test accuracy .* 297 pictures\)$", process.stdout, re.MULTILINE)
+        assert re.search(r"^test accuracy .* 297 images\)$", process.stdout, re.MULTILINE)
 
 
 SWITCHES = set(
@@ -233,7 +233,7 @@ class TestHelp:
         (["--num_epochs", "-1"], "argument --num_epochs: '-1' is no number above 0"),
         (["--seed", "-1"], "argument --seed: '-1' is no whole number from 0"),
         (["--dataset", "mnist"], "mnist: is no folder, and none of the data sets cifar10, digits"),
-        (["--original_dim", "64"], "--original_dim 64: the pictures of digits have 32 x 32"),
+        (["--original_dim", "64"], "--original_dim 64: the images of digits have 32 x 32"),
         (["--split", "train"], "--split goes with --eval_only"),
         (["--eval_only", "--watch", "--checkpoint", "a"], "leave out the other flag"),
         (["--dataset", ".", "--data_dir", "a"], "--data_dir: --dataset names the folder itself"),
@@ -241,7 +241,7 @@ class TestHelp:
         (["--num_towers", "3"], "--num_towers 3 does not divide --batch_size 128"),
         (["--recipe", "mine"], "invalid choice: 'mine'"),
         (["--held_out", "0"], "argument --held_out: '0' is no whole number above 0"),
-        (["--held_out", "1500"], "--held_out 1500: 1,500 training pictures of 10 classes cannot"),
+        (["--held_out", "1500"], "--held_out 1500: 1,500 training images of 10 classes cannot"),
         (["--epochs", "3"], "unrecognized arguments: --epochs 3"),
     ],
 )

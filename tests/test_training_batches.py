@@ -11,7 +11,7 @@ from training.batches import ALONE, Share, batch_at, batch_indices, random_offse
 
 
 class TestOrder:
-    def test_shows_every_picture_once_an_epoch(self):
+    def test_shows_every_image_once_an_epoch(self):
         shown = np.concatenate([batch_indices(10, 4, seed=0, step=step) for step in range(5)])
         for epoch in shown.reshape(2, 10):
             assert sorted(epoch) == list(range(10))
@@ -21,7 +21,7 @@ class TestOrder:
         assert (first != second).any()
         assert (first != batch_indices(100, 100, seed=1, step=0)).any()
 
-    def test_a_batch_larger_than_the_data_shows_pictures_again(self):
+    def test_a_batch_larger_than_the_data_shows_images_again(self):
         assert sorted(batch_indices(3, 6, seed=0, step=0)) == [0, 0, 1, 1, 2, 2]
 
 
@@ -52,7 +52,7 @@ class TestShares:
 
     @pytest.fixture
     def numbered(self):
-        """24 pictures, whose labels are their numbers."""
+        """24 images, whose labels are their numbers."""
         records = np.random.default_rng(0).integers(0, 256, [24, 3 * 8 * 8], np.uint8)
         split = Split(records, np.arange(24, dtype=np.int32))
         return Dataset(split, split, ("a", "b"), original_dim=8, resize_dim=6, mirrored=True)
@@ -60,7 +60,7 @@ class TestShares:
     @pytest.mark.parametrize(
         ("count", "asynchronous", "batch_size"), [(1, False, 4), (3, False, 12), (3, True, 4)]
     )
-    def test_show_every_picture_once_an_epoch_among_them(
+    def test_show_every_image_once_an_epoch_among_them(
         self, numbered, count, asynchronous, batch_size
     ):
         shown = []

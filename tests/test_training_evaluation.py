@@ -1,4 +1,4 @@
-"""Evaluation: every picture once, the last partial batch included."""
+"""Evaluation: every image once, the last partial batch included."""
 
 import numpy as np
 import pytest

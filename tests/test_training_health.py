@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from squeezenet_model import tf
+from training import RunError
 from training.checkpoints import newest_checkpoint
 from training.health import VANISHED, Health
-from training.run_dir import RunError
-from training.towers import TrainingStep
+from training.step import TrainingStep
 
 
 def values(step=1, loss=1.0, gradient_norm=2.0) -> TrainingStep:

@@ -26,7 +26,7 @@ def chapter_preprocessing(model, record, top, left, flip):
     return fixed.image_preprocessing(tf.constant(record), is_training=True)
 
 
-def test_batches_are_preprocessed_as_the_chapter_does_picture_by_picture(model):
+def test_batches_are_preprocessed_as_the_chapter_does_image_by_image(model):
     rng = np.random.default_rng(0)
     records = rng.integers(0, 256, [18, 3 * 8 * 8], np.uint8)
     top, left = np.divmod(np.arange(18) % 9, 3)
@@ -34,8 +34,8 @@ def test_batches_are_preprocessed_as_the_chapter_does_picture_by_picture(model):
     crops = crop_and_flip(records, 8, 6, top, left, flip).astype(np.float32)
     with tf.Graph().as_default(), tf.Session() as session:
         expected = [
-            chapter_preprocessing(model, *picture)
-            for picture in zip(records, top, left, flip, strict=True)
+            chapter_preprocessing(model, *image)
+            for image in zip(records, top, left, flip, strict=True)
         ]
         batch, expected = session.run([standardized(tf.constant(crops), model), tf.stack(expected)])
     np.testing.assert_allclose(batch, expected, atol=1e-5)

@@ -110,7 +110,7 @@ FLAGS = ["--eval_every", 2, "--num_epochs", 1_000, "--run_dir", "run", "--batch_
 def story(tmp_path_factory):
     """What becomes of a cluster whose members are killed, one after the other.
 
-    Two workers with 64 pictures each, two ps.
+    Two workers with 64 images each, two ps.
     """
     folder = tmp_path_factory.mktemp("cluster")
     run_dir = folder / "run"

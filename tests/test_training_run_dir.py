@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import PROJECT
-from training.run_dir import RunError, open_run_dir, read_settings, write_json
+from training import RunError
+from training.run_dir import open_run_dir, read_settings, write_json
 
 SETTINGS = {
     "dataset": "digits",

@@ -1,10 +1,10 @@
 """A trained net for other programs, and for phones: python -m tools.export
 
 Writes the formats below, loads each again with the runtime that would use it, and prints what it
-makes of the test pictures beside the checkpoint itself. All of them take pictures as they are
+makes of the test images beside the checkpoint itself. All of them take images as they are
 stored, with values of 0..255: crop and standardization are inside.
 
-  saved_model    for TensorFlow and its servers: picture files or pixels -> labels, probabilities
+  saved_model    for TensorFlow and its servers: image files or pixels -> labels, probabilities
   frozen_graph   one GraphDef with the weights in it, its nodes named as in the chapter
   tflite         for phones (LiteRT), float32
   tflite_int8    the same in whole numbers, a third of the size
@@ -26,14 +26,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import data
-from training.cli import Parser, run_command
-from training.console import aligned, load_tensorflow_quietly, percent
-from training.run_dir import PRETRAINED, RunError, output_dir
+from reporting.console import aligned, percent
+from training import RunError
+from training.command import Parser, run_command
+from training.run_dir import PRETRAINED, output_dir
+from training.runtime import load_tensorflow_quietly
 
 if TYPE_CHECKING:  # they take seconds to import
     import numpy as np
 
-    from training.serving import ServingNet
+    from tools.serving import ServingNet
 
 
 class Format(NamedTuple):
@@ -58,13 +60,13 @@ FORMATS = {
     "onnx": Format("squeezenet.onnx", ("tf2onnx", "onnxruntime")),
     "checkpoint": Format("checkpoint", marker="settings.json"),
 }
-NOISE_PICTURES = 256  # to compare with where the test pictures are not at hand
+NOISE_IMAGES = 256  # to compare with where the test images are not at hand
 BATCH_SIZE = 250
 TIMED_CALLS = 200
 
 
 class Comparison(NamedTuple):
-    """What an export makes of the test pictures.
+    """What an export makes of the test images.
 
     Attributes:
       name: format, and what it was given.
@@ -72,7 +74,7 @@ class Comparison(NamedTuple):
       accuracy: share predicted right, 0..1; None where no labels are at hand.
       agreement: share predicted as the checkpoint does, 0..1.
       difference: the largest between any probability and the checkpoint's.
-      milliseconds: median for one picture.
+      milliseconds: median for one image.
     """
 
     name: str
@@ -103,7 +105,7 @@ def main(arguments: list[str] | None = None) -> int:
     add(
         "--data_dir",
         type=Path,
-        help="folder of the pictures' files, if they are not where they "
+        help="folder of the images' files, if they are not where they "
         "were when the run was trained",
     )
     return run_command(parser.prog, export, parser.parse_args(arguments))
@@ -119,9 +121,9 @@ def export(flags: argparse.Namespace) -> int:
     load_tensorflow_quietly()
     import tensorflow.compat.v1 as tf
 
-    from training import serving
+    from tools import serving
     from training.checkpoints import reason
-    from training.net import load_run
+    from training.saved_run import load_run
 
     run = load_run(flags.run_dir)
     dataset = find_dataset(run.settings, flags)
@@ -142,7 +144,7 @@ def export(flags: argparse.Namespace) -> int:
             ) from error
     print(shown(rows))
     if dataset is None:
-        print(f"\ncompared on {NOISE_PICTURES} pictures of noise, as the test pictures are missing")
+        print(f"\ncompared on {NOISE_IMAGES} images of noise, as the test images are missing")
     print(f"\nwritten to {out}")
     return 0
 
@@ -173,7 +175,7 @@ def find_dataset(settings: dict, flags: argparse.Namespace) -> data.Dataset | No
     Raises:
       DataError: it is not at hand, but a format needs it.
     """
-    from training.net import load_dataset
+    from training.saved_run import load_dataset
 
     try:
         return load_dataset(settings, flags.data_dir, may_download=False)
@@ -181,8 +183,8 @@ def find_dataset(settings: dict, flags: argparse.Namespace) -> data.Dataset | No
         if flags.data_dir is None and "tflite_int8" not in flags.formats:
             return None
         raise data.DataError(
-            f"{str(error).rstrip('.')} (tflite_int8 is calibrated on training pictures, and all "
-            "formats are compared on test pictures)."
+            f"{str(error).rstrip('.')} (tflite_int8 is calibrated on training images, and all "
+            "formats are compared on test images)."
         ) from error
 
 
@@ -192,55 +194,53 @@ def write_and_compare(
     """Writes the formats into a folder, and reads each again; the checkpoint's own row is first."""
     import numpy as np
 
-    from training.serving import READERS, WRITERS
-    from training.summaries import records_to_pictures
+    from reporting.summaries import records_to_images
+    from tools.serving import READERS, WRITERS
 
     dim = net.run.model.original_dim
     if dataset is None:
-        records = np.random.default_rng(0).integers(
-            0, 256, [NOISE_PICTURES, 3 * dim * dim], np.uint8
-        )
+        records = np.random.default_rng(0).integers(0, 256, [NOISE_IMAGES, 3 * dim * dim], np.uint8)
         labels = None
     else:
         records, labels = dataset.test.records[:], dataset.test.labels
-    pictures = records_to_pictures(records, dim)
-    expected = in_batches(net.probabilities, pictures)
+    images = records_to_images(records, dim)
+    expected = in_batches(net.probabilities, images)
     saved = Path(net.run.checkpoint)
     size = sum(file.stat().st_size for file in saved.parent.glob(f"{saved.name}.*"))
-    rows = [compare("checkpoint", size, net.probabilities, pictures, labels, expected)]
+    rows = [compare("checkpoint", size, net.probabilities, images, labels, expected)]
     for name in formats:
         path = folder / FORMATS[name].path
         WRITERS[name](net, path, dataset)
         for what, function in READERS[name](path).items():
-            rows.append(compare(what, size_of(path), function, pictures, labels, expected))
+            rows.append(compare(what, size_of(path), function, images, labels, expected))
     return rows
 
 
-def in_batches(function: Callable, pictures: np.ndarray) -> np.ndarray:
-    """The probabilities of all pictures."""
+def in_batches(function: Callable, images: np.ndarray) -> np.ndarray:
+    """The probabilities of all images."""
     import numpy as np
 
-    # At the size of CIFAR-10's pictures BATCH_SIZE of them, of larger ones fewer.
-    size = max(1, BATCH_SIZE * 32**2 // max(32**2, pictures[0].size // 3))
-    starts = range(0, len(pictures), size)
-    return np.concatenate([function(pictures[start : start + size]) for start in starts])
+    # At the size of CIFAR-10's images BATCH_SIZE of them, of larger ones fewer.
+    size = max(1, BATCH_SIZE * 32**2 // max(32**2, images[0].size // 3))
+    starts = range(0, len(images), size)
+    return np.concatenate([function(images[start : start + size]) for start in starts])
 
 
 def compare(
     name: str,
     size: int,
     function: Callable,
-    pictures: np.ndarray,
+    images: np.ndarray,
     labels: np.ndarray | None,
     expected: np.ndarray,
 ) -> Comparison:
-    """What an export makes of the pictures, beside the checkpoint's probabilities."""
-    probs = in_batches(function, pictures)
+    """What an export makes of the images, beside the checkpoint's probabilities."""
+    probs = in_batches(function, images)
     predictions = probs.argmax(axis=1)
     times = []
     for _ in range(TIMED_CALLS):
         started = time.perf_counter()
-        function(pictures[:1])
+        function(images[:1])
         times.append(time.perf_counter() - started)
     return Comparison(
         name=name,
@@ -267,7 +267,7 @@ def replace(new: Path, path: Path) -> None:
 
 def shown(rows: list[Comparison]) -> str:
     """The comparisons as a table of text."""
-    lines = [("format", "bytes", "accuracy", "agrees", "largest difference", "ms a picture")]
+    lines = [("format", "bytes", "accuracy", "agrees", "largest difference", "ms an image")]
     for row in rows:
         lines.append(
             (

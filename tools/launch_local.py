@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from training.cli import Parser, positive, run_command
+from training.command import Parser, positive, run_command
 
 TRAIN = Path(__file__).resolve().parents[1] / "train.py"
 GRACE_SECONDS = 20.0  # for the others to end, once one has

@@ -1,7 +1,7 @@
-"""What is on a picture: python -m tools.predict photo.jpg
+"""What is on an image: python -m tools.predict photo.jpg
 
-Prints a line for each picture file: the most probable class, and the next two. The net sees the
-central square of a picture, as wide as its shorter side.
+Prints a line for each image file: the most probable class, and the next two. The net sees the
+central square of an image, as wide as its shorter side.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from data import DataError
-from training.cli import Parser, run_command
-from training.console import load_tensorflow_quietly
+from training.command import Parser, run_command
 from training.recipe import visible_cores
 from training.run_dir import PRETRAINED
+from training.runtime import load_tensorflow_quietly
 
 if TYPE_CHECKING:  # they take time to import
     import numpy as np
 
-    from training.serving import ServingNet
+    from tools.serving import ServingNet
 
-SHOWN = 3  # classes a picture
+SHOWN = 3  # classes an image
 BATCH_SIZE = 64  # files that a thread reads and classifies together
 
 
@@ -45,9 +45,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = Parser(
         prog="tools.predict",
         description=__doc__.splitlines()[0],
-        epilog="The net sees the central square of a picture, as wide as its shorter side.",
+        epilog="The net sees the central square of an image, as wide as its shorter side.",
     )
-    parser.add_argument("pictures", nargs="+", help="files, folders with all in them, or globs")
+    parser.add_argument("images", nargs="+", help="files, folders with all in them, or globs")
     parser.add_argument(
         "--run_dir",
         type=Path,
@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def predict(flags: argparse.Namespace) -> int:
-    """Prints what is on each picture, and names on stderr the files that are none.
+    """Prints what is on each image, and names on stderr the files that are none.
 
     Returns:
       Exit code, 0 or 1.
@@ -68,10 +68,10 @@ def predict(flags: argparse.Namespace) -> int:
     Raises:
       DataError, RunError: with a sentence for the user.
     """
-    paths = find_files(flags.pictures)
+    paths = find_files(flags.images)
     load_tensorflow_quietly()  # takes seconds: only once there is something to do
-    from training.net import load_run
-    from training.serving import ServingNet
+    from tools.serving import ServingNet
+    from training.saved_run import load_run
 
     run = load_run(flags.run_dir)
     sys.stdout.reconfigure(errors="surrogateescape")  # a file's name need not be in UTF-8
@@ -81,7 +81,7 @@ def predict(flags: argparse.Namespace) -> int:
         ServingNet(run) as net,
         tqdm(
             total=len(paths),
-            unit=" pictures",
+            unit=" images",
             leave=False,
             disable=True if len(paths) <= BATCH_SIZE else None,  # None: only on a terminal
         ) as bar,
@@ -112,7 +112,7 @@ def find_files(arguments: list[str]) -> list[Path]:
         found = [path for match in matches for path in files_in(Path(match))]
         if not found:
             what = "holds no files" if is_there else "there is no such file or folder"
-            raise DataError(f"{argument}: {what}; give a picture, or a folder of pictures.")
+            raise DataError(f"{argument}: {what}; give an image, or a folder of images.")
         paths += found
     return list(dict.fromkeys(paths))  # `**` finds folders, and what is in them
 
@@ -144,9 +144,9 @@ def classify(paths: list[Path], net: ServingNet) -> Iterator[tuple[Path, np.ndar
     """
     import numpy as np
 
-    from data.pictures import try_to_read
-    from training.net import batch_size_for
-    from training.summaries import records_to_pictures
+    from data.images import try_to_read
+    from reporting.summaries import records_to_images
+    from training.saved_run import batch_size_for
 
     dim = net.run.model.original_dim
     batch_size = batch_size_for(net.run.model, BATCH_SIZE)
@@ -155,8 +155,8 @@ def classify(paths: list[Path], net: ServingNet) -> Iterator[tuple[Path, np.ndar
         batch = paths[start : start + batch_size]
         records = [try_to_read(path, dim) for path in batch]
         good = [record for record in records if not isinstance(record, DataError)]
-        pictures = records_to_pictures(np.array(good), dim) if good else ()
-        probs = iter(net.probabilities(pictures) if good else ())
+        images = records_to_images(np.array(good), dim) if good else ()
+        probs = iter(net.probabilities(images) if good else ())
         return [
             (path, record if isinstance(record, DataError) else next(probs))
             for path, record in zip(batch, records, strict=True)
@@ -171,7 +171,7 @@ def classify(paths: list[Path], net: ServingNet) -> Iterator[tuple[Path, np.ndar
 
 
 def as_text(path: Path, probs: np.ndarray, class_names: list[str]) -> str:
-    """The most probable classes of a picture as a line."""
+    """The most probable classes of an image as a line."""
     best = probs.argsort()[::-1][:SHOWN]
     return f"{path}: " + ", ".join(f"{class_names[index]} {probs[index]:.1%}" for index in best)
 

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import data
-from training.cli import Parser, run_command
-from training.console import aligned, load_tensorflow_quietly
-from training.run_dir import RunError
+from reporting.console import aligned
+from training import RunError
+from training.command import Parser, run_command
+from training.runtime import load_tensorflow_quietly
 
 if TYPE_CHECKING:  # it would take seconds to import
-    from training.net import Run
+    from training.saved_run import Run
 
 # The net that `tools.scopes` describes when it is given none: the chapter's, for CIFAR-10.
 CIFAR10_NET = {"original_dim": 32, "resize_dim": 24, "output_size": 10}
@@ -58,10 +59,10 @@ def show(flags: argparse.Namespace) -> int:
 
 
 def describe(path: Path | None) -> list[dict]:
-    """The rows of `training.scopes.table` for a run, or for the untrained net."""
+    """The rows of `reporting.scopes.table` for a run, or for the untrained net."""
+    from reporting.scopes import table
     from squeezenet_model import SqueezeNetModel
-    from training.net import load_run
-    from training.scopes import table
+    from training.saved_run import load_run
 
     return table(load_run(path).model if path else SqueezeNetModel(**CIFAR10_NET))
 
@@ -100,10 +101,10 @@ def compare(a: Path, b: Path) -> dict:
       variables: a dictionary per variable with its shape and norm in a and b, and moved, the norm
         of the difference as a share of the norm in a (None where the shapes differ).
       dead_relus: per convolution, the share of filters in a and b that are zero everywhere on the
-        first test pictures of the run's data set; left out where those pictures are not at hand.
+        first test images of the run's data set; left out where those images are not at hand.
     """
-    from training.net import load_run
-    from training.scopes import table
+    from reporting.scopes import table
+    from training.saved_run import load_run
 
     runs = load_run(a), load_run(b)
     tables = [{row["scope"]: row for row in table(run.model)} for run in runs]
@@ -134,9 +135,9 @@ def measure(run: Run) -> dict:
     """The weights of a run by name, and its convolutions' shares of dead filters by scope."""
     import tensorflow.compat.v1 as tf
 
+    from reporting.scopes import modules
     from training.evaluation import Evaluator
-    from training.net import load_dataset
-    from training.scopes import modules
+    from training.saved_run import load_dataset
 
     reader = tf.train.load_checkpoint(run.checkpoint)
     scopes = [part.scope for module in modules(run.model) for part in module.convolutions]

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import data
+from reporting.console import TrainingBar, tensorboard_command
 from training import recipe
-from training.cli import Parser, positive, run_command, seed
-from training.console import TrainingBar, load_tensorflow_quietly, tensorboard_command
+from training.command import Parser, positive, run_command, seed
+from training.runtime import load_tensorflow_quietly
 
 if TYPE_CHECKING:  # they take seconds to import
     from matplotlib.figure import Figure
@@ -43,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     add = parser.add_argument
     add("--dataset", choices=DATASETS, default="digits", help="default: %(default)s")
-    add("--data_dir", type=Path, help="folder of the pictures' files (default: data/downloads)")
+    add("--data_dir", type=Path, help="folder of the images' files (default: data/downloads)")
     add("--ratios", type=ratio, nargs="+", default=RATIOS, help=f"default: {RATIOS}")
     add(
         "--num_epochs",
@@ -111,8 +112,8 @@ def train(
 ) -> RunResult:
     """Trains one ratio from its newest checkpoint to the end."""
     from training.loop import Training
-    from training.net import build_model, describe
     from training.run import run
+    from training.saved_run import build_model, describe
 
     model = build_model(dataset)
     model.FIRE_PARAMS_1 = at_ratio(model.FIRE_PARAMS_1, squeeze_ratio)

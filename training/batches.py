@@ -56,15 +56,15 @@ ALONE = Share()
 
 @functools.lru_cache(maxsize=2)
 def epoch_order(size: int, seed: int, epoch: int) -> np.ndarray:
-    """The order in which an epoch shows the pictures: int64 [size], each index once."""
+    """The order in which an epoch shows the images: int64 [size], each index once."""
     return np.random.default_rng([seed, ORDER, epoch]).permutation(size)
 
 
 def batch_indices(size: int, batch_size: int, seed: int, step: int) -> np.ndarray:
-    """The pictures of one step: int64 [batch_size], indices 0..size - 1.
+    """The images of one step: int64 [batch_size], indices 0..size - 1.
 
     The epochs follow each other without a gap; a batch may end one and begin the next, so that
-    every batch is full and every epoch shows every picture exactly once.
+    every batch is full and every epoch shows every image exactly once.
     """
     positions = np.arange(step * batch_size, (step + 1) * batch_size)
     epochs = positions // size
@@ -78,12 +78,12 @@ def batch_indices(size: int, batch_size: int, seed: int, step: int) -> np.ndarra
 def random_offsets(
     batch_size: int, positions: int, mirrored: bool, seed: int, step: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where one step's pictures are cropped, and which are flipped.
+    """Where one step's images are cropped, and which are flipped.
 
     Args:
-      batch_size: number of pictures.
+      batch_size: number of images.
       positions: how many places a crop can start at, along each side.
-      mirrored: whether to flip half of the pictures, or none.
+      mirrored: whether to flip half of the images, or none.
       seed, step: what the result is a function of.
 
     Returns:
@@ -106,7 +106,7 @@ def crop_and_flip(
 
     Args:
       records: uint8 [batch, 3 * dim * dim], channel-major.
-      dim: side of a stored picture; crop_dim: side of the square; both in pixels.
+      dim: side of a stored image; crop_dim: side of the square; both in pixels.
       top, left: int [batch], the square's first row and column.
       flip: bool [batch], which squares to mirror left to right.
 
@@ -114,8 +114,8 @@ def crop_and_flip(
       uint8 [batch, 3 * crop_dim * crop_dim], channel-major.
     """
     batch = len(records)
-    pictures = records.reshape(batch, 3, dim, dim)
-    windows = np.lib.stride_tricks.sliding_window_view(pictures, [crop_dim] * 2, axis=(2, 3))
+    images = records.reshape(batch, 3, dim, dim)
+    windows = np.lib.stride_tricks.sliding_window_view(images, [crop_dim] * 2, axis=(2, 3))
     crops = windows[np.arange(batch), :, top, left]
     crops[flip] = crops[flip, ..., ::-1]
     return crops.reshape(batch, -1)
@@ -128,7 +128,7 @@ def batch_at(
 
     Args:
       dataset: its train part is shown; it says how large the crops are, and whether to flip them.
-      batch_size: pictures a step.
+      batch_size: images a step.
       seed, step: what the batch is a function of.
       share: the process.
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import tensorflow.compat.v1 as tf
 
-from training.run_dir import RunError, read_json, write_json
+from training import RunError
+from training.run_dir import read_json, write_json
 
 CHECKPOINT_NAME = "model.ckpt"
 BEST_NAME = "best.ckpt"

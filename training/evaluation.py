@@ -12,10 +12,10 @@ import tensorflow.compat.v1 as tf
 from data import Split
 from squeezenet_model import SqueezeNetModel
 from training.checkpoints import check_fits
-from training.devices import session_config
 from training.input_pipeline import preprocessed
-from training.net import batch_size_for
 from training.recipe import visible_cores
+from training.runtime import session_config
+from training.saved_run import batch_size_for
 
 BATCH_SIZE = 250  # large enough to keep a core busy, small enough for several in its cache
 
@@ -23,13 +23,13 @@ CALIBRATION_BINS = 15  # as in the paper that calibration_error names
 
 
 class Evaluation(NamedTuple):
-    """What a checkpoint makes of a split of N pictures.
+    """What a checkpoint makes of a split of N images.
 
     Attributes:
       checkpoint: its path, without extension.
       step: its global_step.
       probs: float32 [N, classes], each row sums to 1.
-      predictions: int64 [N], the most probable class of each picture.
+      predictions: int64 [N], the most probable class of each image.
       accuracy: share predicted right, 0..1.
       loss: mean cross-entropy in nats.
     """
@@ -63,7 +63,7 @@ def calibration_error(probs: np.ndarray, labels: np.ndarray) -> float:
 
 
 class Evaluator:
-    """Runs a split through the net, every picture exactly once, for one checkpoint after another.
+    """Runs a split through the net, every image exactly once, for one checkpoint after another.
 
     The graph is built once; use it as a context manager, which closes the session.
     """
@@ -136,10 +136,10 @@ class Evaluator:
         return self._by_name(self.variables, self.session.run(self.variables))
 
     def activations(self) -> dict[str, np.ndarray]:
-        """What each convolution's ReLU gives for the first batch of pictures, by scope.
+        """What each convolution's ReLU gives for the first batch of images, by scope.
 
         Returns:
-          float32 [pictures, height, width, filters] each.
+          float32 [images, height, width, filters] each.
         """
         relus = [op.outputs[0] for op in self.session.graph.get_operations() if op.type == "Relu"]
         values = self.session.run(relus, {self.records: self.split.records[: self._batch_size()]})
@@ -149,7 +149,7 @@ class Evaluator:
         }
 
     def gradients(self) -> dict[str, np.ndarray]:
-        """The loss of the first batch of pictures, derived by each variable, by its name."""
+        """The loss of the first batch of images, derived by each variable, by its name."""
         if self._gradients is None:
             with self.session.graph.as_default():
                 self._gradients = tf.gradients(self.model.loss, self.variables)
@@ -169,7 +169,7 @@ class Evaluator:
         """The evaluation as results.json has it; all shares are 0..1.
 
         class_accuracies are the classes' recalls; the confusion matrix has a row for each class,
-        with how many of its pictures were taken for which.
+        with how many of its images were taken for which.
         """
         # Imported here because they take a second, and only the end of a run needs them.
         import tf_slim
@@ -186,12 +186,12 @@ class Evaluator:
         parameters, _ = tf_slim.model_analyzer.analyze_vars(self.variables)
         return {
             "split": self.split_name,
-            "pictures": size,
+            "images": size,
             "accuracy": evaluation.accuracy,
             "accuracy_interval_95": [interval.low, interval.high],
             "loss": evaluation.loss,
             "calibration_error": calibration_error(evaluation.probs, labels),
-            "class_pictures": self._by_class(counts),
+            "class_images": self._by_class(counts),
             "class_accuracies": self._by_class(recalls),
             "class_precisions": self._by_class(precisions),
             "confusion_matrix": confusion_matrix(
@@ -208,7 +208,7 @@ class Evaluator:
         return dict(zip(self.class_names, values, strict=True))
 
     def _run_batch(self, start: int) -> tuple[np.ndarray, np.ndarray, float]:
-        """Probabilities, predictions and summed loss of the batch that begins at picture start."""
+        """Probabilities, predictions and summed loss of the batch that begins at image start."""
         batch = slice(start, start + self._batch_size())
         labels = self.split.labels[batch]
         probs, predictions, loss = self.session.run(

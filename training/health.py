@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from training.run_dir import RunError
-from training.towers import TrainingStep
+from training import RunError
+from training.step import TrainingStep
 
 CHANCE_MARGIN = 0.02  # nats around ln(classes) in which a batch tells nothing from guessing
 # A run is given up after so many steps in a row with gradients below a norm. None at all is what a

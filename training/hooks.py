@@ -16,7 +16,7 @@ from training.batches import ALONE, Share
 from training.interruption import Interruption
 from training.recipe import Schedule
 from training.run_dir import write_text
-from training.towers import TrainingStep
+from training.step import TrainingStep
 
 if TYPE_CHECKING:
     from training.replicas import Replica

@@ -1,4 +1,4 @@
-"""From batches of stored pictures to what the net takes, by the chapter's own rules."""
+"""From batches of stored images to what the net takes, by the chapter's own rules."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def training_dataset(
     Args:
       dataset, batch_size, seed, share: as for `batch_at`.
       first_step: int64 scalar, the step of the first batch.
-      errors: gets what is wrong with the pictures, as TensorFlow passes only its text on.
+      errors: gets what is wrong with the images, as TensorFlow passes only its text on.
 
     Returns:
       A dataset of (step, crops, labels), the last two as `batch_at` gives them.
@@ -54,7 +54,7 @@ def training_dataset(
 def standardized(crops: tf.Tensor, model: SqueezeNetModel) -> tf.Tensor:
     """What is left of `image_preprocessing` after the crop, for a whole batch at once.
 
-    The rules are the model's own: a picture that already has the crop's size has nothing to crop,
+    The rules are the model's own: an image that already has the crop's size has nothing to crop,
     so its evaluation branch does the rest.
 
     Args:

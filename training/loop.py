@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 import tensorflow.compat.v1 as tf
 
 from data import Dataset
+from reporting.events import EventWriters
 from squeezenet_model import SqueezeNetModel
 from training.batches import ALONE, batch_at
 from training.checkpoints import (
@@ -21,9 +22,7 @@ from training.checkpoints import (
     keep_best,
     newest_checkpoint,
 )
-from training.devices import session_config
 from training.evaluation import Evaluation, Evaluator
-from training.events import EventWriters
 from training.health import Health
 from training.hooks import (
     CheckpointHook,
@@ -35,10 +34,11 @@ from training.hooks import (
 )
 from training.input_pipeline import training_dataset
 from training.interruption import Interruption
-from training.net import Run, initialize_from
 from training.recipe import Schedule
 from training.replicas import Replica
-from training.towers import TrainingStep, build_training_step
+from training.runtime import session_config
+from training.saved_run import Run, initialize_from
+from training.step import TrainingStep, build_training_step
 
 SUMMARY_STEPS = 20  # TensorBoard draws at most 1,000 points a curve; more would cost, not show
 
@@ -95,7 +95,7 @@ class StepClock:
     """The time that training steps take, without what happens between them.
 
     Args:
-      batch_size: pictures a step.
+      batch_size: images a step.
     """
 
     def __init__(self, batch_size: int):
@@ -228,7 +228,7 @@ def train(
 
     Raises:
       RunError: the folder cannot be written any more, or the training has died.
-      DataError: pictures turn out to be damaged.
+      DataError: images turn out to be damaged.
     """
     schedule, run_dir = training.schedule, training.run_dir
     checkpoint = newest_checkpoint(run_dir)
@@ -311,7 +311,7 @@ def follow(
 
     Raises:
       RunError: the cluster has come to grief.
-      DataError: pictures turn out to be damaged.
+      DataError: images turn out to be damaged.
     """
     with tf.Graph().as_default():
         training_step, input_hook = build_graph(model, dataset, schedule, replica)

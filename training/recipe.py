@@ -45,7 +45,7 @@ TUNED = Recipe(
     # Learns all directions of a kernel at once, where Adam's steps follow the few strongest.
     muon=True,
     # What batch normalization does for other nets: no filter grows, none dies. The net ends in a
-    # ReLU, and a class that it holds at zero for every picture would get no gradient any more.
+    # ReLU, and a class that it holds at zero for every image would get no gradient any more.
     standardized=True,
     # A step's length; a filter's is 1.4, so the longest steps turn it by 1.4% or a little more.
     learning_rate=0.02,
@@ -56,7 +56,7 @@ TUNED = Recipe(
 
 RECIPES = {recipe.name: recipe for recipe in (TUNED, CHAPTER)}
 
-# Length of a run. CIFAR-10: 10,000 steps of 128 pictures. Digits: 176 steps, some twelve seconds.
+# Length of a run. CIFAR-10: 10,000 steps of 128 images. Digits: 176 steps, some twelve seconds.
 NUM_EPOCHS = {"cifar10": 25.6, "digits": 15.0}
 NUM_EPOCHS_ELSEWHERE = 30.0
 
@@ -64,10 +64,10 @@ BATCH_SIZE = 128  # that of the figures published for this net
 EVALS_PER_RUN = 10
 MOST_STEPS_BETWEEN_EVALS = 1_000  # a killed run loses about a minute of work at most
 
-# Small towers keep their values in a core's cache, and with up to 32 pictures oneDNN keeps its
+# Small towers keep their values in a core's cache, and with up to 32 images oneDNN keeps its
 # kernels too; still smaller ones cost more than they save, but less than a core without a tower.
-PICTURES_PER_TOWER = 32
-FEWEST_PICTURES_PER_TOWER = 8
+IMAGES_PER_TOWER = 32
+FEWEST_IMAGES_PER_TOWER = 8
 # Every tower is a copy of the net in the graph, which takes a quarter of a second to build.
 MOST_TOWERS = 16
 
@@ -77,8 +77,8 @@ class Schedule:
     """The numbers of a training run.
 
     Attributes:
-      num_epochs: times that each training picture is shown.
-      batch_size: pictures a step.
+      num_epochs: times that each training image is shown.
+      batch_size: images a step.
       total_steps: global_step at which the run is complete.
       recipe: how the weights begin and move.
       learning_rate: in place of the recipe's own.
@@ -86,7 +86,7 @@ class Schedule:
       eval_every: steps from one checkpoint and evaluation to the next.
       num_towers: parts of a batch that are worked on side by side; divides batch_size.
       num_gpus: GPUs that the towers are spread over; with 0, TensorFlow itself says where they are.
-      seed: 0 or more; fixes the first weights, the order of the pictures, crops, flips, dropout.
+      seed: 0 or more; fixes the first weights, the order of the images, crops, flips, dropout.
       summarize_layers: whether activations and gradients are written for TensorBoard too.
       profile: whether a step is traced.
     """
@@ -122,12 +122,12 @@ class Schedule:
 
 
 def num_epochs(dataset_name: str) -> float:
-    """How many times each training picture is shown."""
+    """How many times each training image is shown."""
     return NUM_EPOCHS.get(dataset_name, NUM_EPOCHS_ELSEWHERE)
 
 
 def make_schedule(
-    pictures: int,
+    images: int,
     num_epochs: float,
     recipe: Recipe = TUNED,
     batch_size: int = BATCH_SIZE,
@@ -140,10 +140,10 @@ def make_schedule(
     """The numbers of a run, by rule where None is given.
 
     Args:
-      pictures: how many there are to train on.
+      images: how many there are to train on.
       others: the rest of Schedule's attributes; seed is 0 if not given.
     """
-    steps_per_epoch = pictures / batch_size
+    steps_per_epoch = images / batch_size
     total_steps = max(1, math.ceil(num_epochs * steps_per_epoch))
     by_interval = min(MOST_STEPS_BETWEEN_EVALS, max(1, total_steps // EVALS_PER_RUN))
     return Schedule(
@@ -162,14 +162,14 @@ def make_schedule(
 
 
 def towers_for(batch_size: int, cores: int, num_gpus: int = 0) -> int:
-    """One tower a GPU; without one, the most that have PICTURES_PER_TOWER, but one a core.
+    """One tower a GPU; without one, the most that have IMAGES_PER_TOWER, but one a core.
 
     Args:
-      batch_size: pictures that the towers share evenly: there are fewer if that asks for it.
+      batch_size: images that the towers share evenly: there are fewer if that asks for it.
       cores, num_gpus: of the machine.
     """
-    at_least = min(cores, batch_size // FEWEST_PICTURES_PER_TOWER)
-    on_cores = min(MOST_TOWERS, max(1, at_least, batch_size // PICTURES_PER_TOWER))
+    at_least = min(cores, batch_size // FEWEST_IMAGES_PER_TOWER)
+    on_cores = min(MOST_TOWERS, max(1, at_least, batch_size // IMAGES_PER_TOWER))
     most = num_gpus or on_cores
     return next(towers for towers in range(most, 0, -1) if batch_size % towers == 0)
 

@@ -1,12 +1,12 @@
 """A training step that several processes take together, through parameter servers (ps).
 
 The variables, and the steps of the optimizers on them, are on the ps. In each step every worker
-reads the variables and pushes the gradient of its own pictures. What happens then:
+reads the variables and pushes the gradient of its own images. What happens then:
 
 - Synchronously, the chief takes one gradient of each worker, has their mean applied, and hands
   every worker the number of the next step. tf.train.SyncReplicasOptimizer means to do the same, but
   counts gradients, whoever they are from: a worker may fetch the token of another, and then some
-  pictures count twice and others not at all. It also hands out tokens from a thread that the last
+  images count twice and others not at all. It also hands out tokens from a thread that the last
   step leaves waiting. Here each worker has an accumulator and a queue of its own. So the mean is
   that of one process with the whole batch, to rounding, and a worker that is killed and started
   again can only say again what it has said before.
@@ -24,11 +24,11 @@ from collections.abc import Callable
 
 import tensorflow.compat.v1 as tf
 
+from cluster.config import POLL_SECONDS, WAIT_SECONDS, Cluster, answers, lost_members
+from training import RunError
 from training.batches import Share
-from training.cluster import POLL_SECONDS, WAIT_SECONDS, Cluster, answers, lost_members
-from training.devices import session_config
 from training.interruption import Interruption
-from training.run_dir import RunError
+from training.runtime import session_config
 
 STOP = -1  # in place of the number of the next step: the chief trains no more
 LOSSES = (tf.errors.AbortedError, tf.errors.UnavailableError)  # what gRPC says when a ps is gone
@@ -70,7 +70,7 @@ class Replica:
 
     Attributes:
       is_chief: whether it saves, evaluates and shows the training.
-      share: which pictures it trains on.
+      share: which images it trains on.
       device: where its own operations are.
     """
 

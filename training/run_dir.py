@@ -20,6 +20,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from training import RunError
+
 # What a run cannot change half-way. The rest (its length, say) may differ when it goes on.
 FIXED_SETTINGS = (
     *("dataset", "class_names", "original_dim", "resize_dim"),  # what its weights fit,
@@ -33,10 +35,6 @@ BATCH_OF_ALL = " (in a cluster, of all workers together)"
 
 # The run that comes with the project; pretrained/README.md says what it can do.
 PRETRAINED = Path(__file__).resolve().parents[1] / "pretrained"
-
-
-class RunError(Exception):
-    """The run cannot go on; the message is one sentence for the user that names what is wrong."""
 
 
 @contextlib.contextmanager

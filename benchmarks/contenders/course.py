@@ -1,11 +1,11 @@
-"""The course's own loop as a learner would type it: pictures one by one, Adam, a plain Session.
+"""The course's own loop as a learner would type it: images one by one, Adam, a plain Session.
 
-Arguments: folder of the pictures, batch size.
+Arguments: folder of the images, batch size.
 """
 
 import sys
 
-from benchmarks.contenders.turns import Turns, pictures
+from benchmarks.contenders.turns import Turns, images
 from squeezenet_model import SqueezeNetModel, tf
 
 
@@ -13,7 +13,7 @@ def main() -> None:
     """Trains until it is stopped."""
     batch_size = int(sys.argv[2])
     turns = Turns(batch_size)
-    split = pictures().train
+    split = images().train
     model = SqueezeNetModel(original_dim=32, resize_dim=24, output_size=10)
     with tf.Graph().as_default():
         dataset = tf.data.Dataset.from_tensor_slices((split.records, split.labels))

@@ -1,6 +1,6 @@
 """The same net in Flax, its whole training step compiled by jax.jit.
 
-Arguments: folder of the pictures.
+Arguments: folder of the images.
 """
 
 import jax
@@ -8,7 +8,7 @@ import optax
 from flax import linen as nn
 from jax import numpy as jnp
 
-from benchmarks.contenders.turns import SEED, Turns, batches, check_parameters, pictures
+from benchmarks.contenders.turns import SEED, Turns, batches, check_parameters, images
 
 
 class Fire(nn.Module):
@@ -71,7 +71,7 @@ def main() -> None:
         return optax.apply_updates(weights, updates), state, key, loss
 
     step = jax.jit(step, donate_argnums=(0, 1, 2))
-    for crops, labels in batches(pictures()):
+    for crops, labels in batches(images()):
         weights, state, key, loss = step(weights, state, key, crops, labels)
         loss.block_until_ready()  # or the steps would only be queued when they are counted
         turns.step_done()

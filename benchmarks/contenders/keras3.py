@@ -1,6 +1,6 @@
 """The same net in Keras 3 on the TensorFlow backend, trained by model.fit.
 
-Arguments: folder of the pictures; "jit" to compile with XLA, "graph" for none.
+Arguments: folder of the images; "jit" to compile with XLA, "graph" for none.
 """
 
 import os
@@ -19,7 +19,7 @@ from benchmarks.contenders.turns import (
     SEED,
     Turns,
     check_parameters,
-    pictures,
+    images,
 )
 from training.batches import batch_at
 
@@ -68,7 +68,7 @@ def training_dataset(dataset) -> tf.data.Dataset:
 def main() -> None:
     """Trains until it is stopped."""
     turns = Turns()
-    dataset = pictures()
+    dataset = images()
     net = build_net(dataset.resize_dim)
     check_parameters(net.count_params())
     net.compile(

@@ -1,6 +1,6 @@
 """The same net in PyTorch, channels last.
 
-Arguments: folder of the pictures; "compile" for torch.compile, "eager" for none.
+Arguments: folder of the images; "compile" for torch.compile, "eager" for none.
 """
 
 import sys
@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from benchmarks.contenders.turns import Turns, batches, check_parameters, pictures
+from benchmarks.contenders.turns import Turns, batches, check_parameters, images
 
 
 class Fire(nn.Module):
@@ -47,7 +47,7 @@ def standardized(crops: torch.Tensor) -> torch.Tensor:
 def main() -> None:
     """Trains until it is stopped."""
     turns = Turns()
-    dataset = pictures()
+    dataset = images()
     net = build_net().to(memory_format=torch.channels_last)
     check_parameters(sum(weights.numel() for weights in net.parameters()))
     optimizer = torch.optim.Adam(net.parameters(), fused=True)

@@ -1,6 +1,6 @@
 """This project: the very command `train.py --dataset cifar10`, which waits where it shows a step.
 
-Arguments: folder of the pictures; then more flags for train.py.
+Arguments: folder of the images; then more flags for train.py.
 """
 
 import sys

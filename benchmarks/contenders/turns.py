@@ -1,4 +1,4 @@
-"""What all contenders share: the pictures, and how they take turns."""
+"""What all contenders share: the images, and how they take turns."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Turns:
     end of stdin is the end of the process. What else the process prints goes to stderr.
 
     Args:
-      amount: what a step does: its pictures, say.
+      amount: what a step does: its images, say.
     """
 
     def __init__(self, amount: int = BATCH_SIZE):
@@ -68,7 +68,7 @@ def check_parameters(count: int) -> None:
         raise ValueError(f"the net has {count:,} parameters, not {PARAMETERS:,}")
 
 
-def pictures() -> data.Dataset:
+def images() -> data.Dataset:
     """CIFAR-10 from the folder that the command line names."""
     return data.load("cifar10", Path(sys.argv[1]), may_download=False)
 

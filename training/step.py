@@ -16,11 +16,11 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from squeezenet_model import SqueezeNetModel
-from training import optimization
-from training.devices import tower_device
-from training.gradients import pointwise_as_matrix_products
+from training import initial_weights, optimizers
 from training.input_pipeline import standardized
+from training.ops import pointwise_as_matrix_products
 from training.recipe import Schedule
+from training.runtime import tower_device
 
 if TYPE_CHECKING:
     from training.replicas import Replica
@@ -53,21 +53,21 @@ class TrainingStep(NamedTuple):
 
 
 def reproducible_dropout(
-    inputs: tf.Tensor, is_training: bool, seed: int, step: tf.Tensor, first_picture: int
+    inputs: tf.Tensor, is_training: bool, seed: int, step: tf.Tensor, first_image: int
 ) -> tf.Tensor:
     """Dropout of rate 0.5 whose mask is a function of (seed, step, place in the batch).
 
     It takes the place of the model's `custom_dropout` in training: `tf.layers.dropout` draws from
     a stream that begins anew in each session, so a resumed run would not repeat the run that was
     never stopped. One random bit decides over one value, and as the generator counts, a tower
-    starts at the bits of its own first picture: the masks do not depend on the number of towers.
+    starts at the bits of its own first image: the masks do not depend on the number of towers.
 
     Args:
       inputs: float32 [batch, ...], with a static shape.
       is_training: False returns the inputs as they are.
       seed: 0 or more.
       step: int64 scalar, the number of the batch.
-      first_picture: place of inputs[0] in the whole batch.
+      first_image: place of inputs[0] in the whole batch.
 
     Returns:
       float32, the shape of the inputs: each value either doubled or zero.
@@ -76,12 +76,12 @@ def reproducible_dropout(
         return inputs
     with tf.name_scope("dropout"):
         batch, *shape = inputs.shape.as_list()
-        counts = -(-np.prod(shape) // (32 * WORDS_PER_COUNT))  # per picture, rounded up
+        counts = -(-np.prod(shape) // (32 * WORDS_PER_COUNT))  # per image, rounded up
         words = tf.raw_ops.StatelessRandomUniformFullIntV2(
             shape=[batch, counts * WORDS_PER_COUNT],
             key=tf.constant([seed], tf.uint64),
             counter=tf.stack(
-                [tf.constant(first_picture * counts, tf.uint64), tf.cast(step, tf.uint64)]
+                [tf.constant(first_image * counts, tf.uint64), tf.cast(step, tf.uint64)]
             ),
             alg=PHILOX,
             dtype=tf.int32,
@@ -111,7 +111,7 @@ def build_training_step(
       replica: this process's part in a cluster; None for a process on its own.
     """
     global_step = tf.train.get_or_create_global_step()
-    rate = optimization.learning_rate(global_step, schedule)
+    rate = optimizers.learning_rate(global_step, schedule)
     gradients, loss, accuracy = build_towers(model, batch_step, crops, labels, schedule, replica)
     if replica and not replica.asynchronous:
         with tf.control_dependencies(replica.push(gradients, [loss, accuracy], batch_step)):
@@ -119,7 +119,7 @@ def build_training_step(
                 norm = tf.linalg.global_norm(gradients)
                 return TrainingStep(replica.next_step(), loss, accuracy, rate, norm)
             gradients, (loss, accuracy) = replica.take_means()
-    apply_gradients = optimization.apply_gradients(
+    apply_gradients = optimizers.apply_gradients(
         gradients, tf.trainable_variables(), rate, schedule.recipe, global_step
     )
     with tf.control_dependencies([apply_gradients]):
@@ -140,7 +140,7 @@ def build_towers(
     """The mean gradients of the trainable variables, and the mean loss and accuracy of a batch."""
     num_towers = schedule.num_towers
     tower_batch = crops.shape[0] // num_towers
-    first_picture = replica.share.part(schedule.batch_size).start if replica else 0
+    first_image = replica.share.part(schedule.batch_size).start if replica else 0
     losses, hits, gradients = [], [], []
     tower_inputs = zip(tf.split(crops, num_towers), tf.split(labels, num_towers), strict=True)
     for index, (tower_crops, tower_labels) in enumerate(tower_inputs):
@@ -149,12 +149,12 @@ def build_towers(
             reproducible_dropout,
             seed=schedule.seed,
             step=batch_step,
-            first_picture=first_picture + index * tower_batch,
+            first_image=first_image + index * tower_batch,
         )
         with (
             tf.name_scope(f"tower_{index}"),
             tower_device(index, schedule.num_gpus),
-            optimization.model_scope(schedule.recipe, replica and replica.device),
+            initial_weights.model_scope(schedule.recipe, replica and replica.device),
             pointwise_as_matrix_products(),
         ):
             logits = tower.model_layers(standardized(tower_crops, model), is_training=True)

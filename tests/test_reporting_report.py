@@ -2,7 +2,7 @@
 
 import pytest
 
-from training import report
+from reporting import report
 from training.run_dir import PRETRAINED, is_training, open_run_dir, output_dir
 
 RUN = {"dataset": "digits"}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from squeezenet_model import SqueezeNetModel, tf
-from training.gradients import pointwise_as_matrix_products
+from training.ops import pointwise_as_matrix_products
 
 
 def gradients(conv, *, faster: bool) -> list[np.ndarray]:

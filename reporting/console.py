@@ -2,87 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import logging
 import math
-import os
 import shlex
 import shutil
-import subprocess
 import sys
-import threading
 import time
-import warnings
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tqdm import tqdm
 
-# How a line of TensorFlow's C++ log begins: with its severity and date, or the other way round.
-CHATTER = r"[IWE]\d{4} |[\d-]+ [\d:.]+: [IWE] |WARNING: All log messages before absl"
-LINE_FILTER = """
-import os, re, sys
-unwanted = re.compile(sys.argv[1].encode())
-for line in sys.stdin.buffer:
-    if not unwanted.match(line):
-        os.write(2, line)
-"""
 MOST_COLUMNS = 20  # of a table for people
 PLAIN_LINE_SECONDS = 10.0  # where there is no terminal for a bar
-
-
-def load_tensorflow_quietly() -> None:
-    """Imports TensorFlow, sets it up, and lets it look for devices, without what it logs meanwhile.
-
-    TF_CPP_MIN_LOG_LEVEL alone does not stop what TensorFlow 2.21 logs in its start-up: those lines
-    go straight to file descriptor 2. Anything else that is written there comes through.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with filtered_stderr(CHATTER):
-        from squeezenet_model import tf
-        from training.devices import use_one_thread_an_op
-
-        tf.config.list_physical_devices()
-    use_one_thread_an_op()
-    # The TF1 interface is deprecated, which is no news to someone who came for it; and what goes
-    # wrong reaches the program as an exception, so nobody needs the log of it, or the traceback of
-    # the thread that writes events.
-    tf.logging.set_verbosity(tf.logging.FATAL)
-    threading.excepthook = functools.partial(unless_event_writer, threading.excepthook)
-    # It builds a cache of fonts the first time it draws, and says so.
-    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", message=r"`tf\.layers\.\w+` is deprecated")
-
-
-def unless_event_writer(hook: Callable, args: threading.ExceptHookArgs) -> None:
-    """A threading.excepthook that leaves out TensorFlow's event writer (see EventWriters.flush)."""
-    if args.thread is None or args.thread.name != "EventLoggerThread":
-        hook(args)
-
-
-@contextlib.contextmanager
-def filtered_stderr(unwanted: str) -> Iterator[None]:
-    """Sends what the process writes to stderr through a filter that drops unwanted lines.
-
-    The filter is a process of its own, so that the last words of a crash come through too.
-
-    Args:
-      unwanted: regular expression that a line to drop begins with.
-    """
-    command = [sys.executable, "-I", "-S", "-c", LINE_FILTER, unwanted]
-    # In a session of its own, so that Ctrl-C reaches this process alone.
-    line_filter = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    os.dup2(line_filter.stdin.fileno(), 2)
-    try:
-        yield
-    finally:
-        sys.stderr.flush()
-        os.dup2(stderr, 2)
-        os.close(stderr)
-        line_filter.communicate()
 
 
 class TrainingBar:
@@ -92,7 +22,7 @@ class TrainingBar:
 
     Args:
       total_steps: steps of the whole run.
-      num_epochs: times that each training picture is seen in them; need not be whole.
+      num_epochs: times that each training image is seen in them; need not be whole.
       split_name: what the evaluations are of.
     """
 
@@ -165,7 +95,7 @@ def print_report(results: dict, run_dir: Path) -> None:
         (
             f"{split} accuracy",
             f"{results['accuracy']:.2%} (95% interval {low:.2%} to {high:.2%}, "
-            f"{results['pictures']:,} pictures)",
+            f"{results['images']:,} images)",
         ),
         (f"{split} loss", f"{results['loss']:.4f}"),
         ("of each class", "  ".join(classes[:5])),
@@ -184,11 +114,11 @@ def print_report(results: dict, run_dir: Path) -> None:
 
 def print_classes(results: dict) -> None:
     """Prints what the classes came to, and which were taken for which."""
-    names = list(results["class_pictures"])
-    rows = [("class", "pictures", "precision", "recall")]
+    names = list(results["class_images"])
+    rows = [("class", "images", "precision", "recall")]
     for name in names:
         shares = results["class_precisions"][name], results["class_accuracies"][name]
-        rows.append((name, f"{results['class_pictures'][name]:,}", *map(percent, shares)))
+        rows.append((name, f"{results['class_images'][name]:,}", *map(percent, shares)))
     print(f"\n{aligned(rows, left=(0,))}")
     counts = results["confusion_matrix"]
     if len(names) <= MOST_COLUMNS:

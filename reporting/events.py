@@ -11,16 +11,17 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from data import Split
+from reporting import summaries
+from reporting.scopes import chapter_graph
 from squeezenet_model import SqueezeNetModel
-from training import summaries
+from training import RunError
 from training.checkpoints import reason
 from training.evaluation import Evaluation
-from training.run_dir import RunError, read_settings
-from training.scopes import chapter_graph
-from training.towers import TrainingStep
+from training.run_dir import read_settings
+from training.step import TrainingStep
 
 SHOWN_CROPS = 64
-SHOWN_ACTIVATIONS = 32  # pictures; TensorBoard's histograms take 240 bytes of memory a value
+SHOWN_ACTIVATIONS = 32  # images; TensorBoard's histograms take 240 bytes of memory a value
 # What the thread that writes the files dies of, as TensorFlow hands it on.
 WRITE_ERRORS = (OSError, IndexError, RuntimeError, tf.errors.OpError)
 
@@ -70,11 +71,11 @@ class EventWriters:
             first step is trained on, cropped and mirrored.
         """
         settings = read_settings(self._run_dir) or {}
-        pictures = summaries.records_to_pictures(crops[:SHOWN_CROPS], model.resize_dim)
+        images = summaries.records_to_images(crops[:SHOWN_CROPS], model.resize_dim)
         start = (
             summaries.text("settings", summaries.settings_table(settings)),
             summaries.text("scopes", summaries.scopes_table(model)),
-            summaries.picture("augmented", summaries.grid(pictures, scale=2)),
+            summaries.image("augmented", summaries.grid(images, scale=2)),
         )
         graph = chapter_graph(model)
         with self._told():
@@ -102,8 +103,8 @@ class EventWriters:
         self.write_weights(evaluation.step, weights)
 
     def write_weights(self, step: int, weights: dict[str, np.ndarray]) -> None:
-        """Adds a histogram of each variable, and a picture of the first convolution's filters."""
-        filters = summaries.picture("conv1/filters", summaries.filters(weights["conv1/kernel"]))
+        """Adds a histogram of each variable, and an image of the first convolution's filters."""
+        filters = summaries.image("conv1/filters", summaries.filters(weights["conv1/kernel"]))
         self._add(self.eval, step, [summaries.histograms(weights), filters])
 
     def write_layers(
@@ -125,19 +126,19 @@ class EventWriters:
     def write_end(
         self, evaluation: Evaluation, split: Split, class_names: tuple[str, ...], dim: int
     ) -> None:
-        """Adds what the last evaluation got wrong, as pictures.
+        """Adds what the last evaluation got wrong, as images.
 
         Args:
           evaluation: of the last step.
-          split: the pictures that it is of, dim pixels along each side.
+          split: the images that it is of, dim pixels along each side.
           class_names: one per class.
         """
         matrix = summaries.confusion_matrix(split.labels, evaluation.predictions, class_names)
         worst = summaries.worst(split, evaluation.probs, class_names, dim)
-        pictures = [summaries.picture("confusion_matrix", matrix)]
+        images = [summaries.image("confusion_matrix", matrix)]
         if worst is not None:
-            pictures.append(summaries.picture("worst", worst))
-        self._add(self.eval, evaluation.step, pictures)
+            images.append(summaries.image("worst", worst))
+        self._add(self.eval, evaluation.step, images)
 
     def flush(self) -> None:
         """Returns when all that was added is in the files."""

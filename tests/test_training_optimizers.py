@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from squeezenet_model import tf
-from training.muon import ITERATIONS, MOMENTUM, POLYNOMIAL, MuonOptimizer, orthogonalized
+from training.optimizers import ITERATIONS, MOMENTUM, POLYNOMIAL, MuonOptimizer, orthogonalized
 
 
 def run(tensor):

@@ -1,4 +1,4 @@
-"""Picture files of every kind become records; what is no picture is named."""
+"""Image files of every kind become records; what is no image is named."""
 
 import os
 import struct
@@ -10,16 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, features
 
-from data import DataError, pictures
-from data.pictures import PictureFiles, looks_like_a_picture, read_picture, try_to_read
+from data import DataError, images
+from data.images import ImageFiles, looks_like_an_image, read_image, try_to_read
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 LOSSY = 12  # by how much a JPEG's values may be off
 
 
 def pixels(path, dim):
-    """What read_picture gives, as [dim, dim, 3]."""
-    record = read_picture(path, dim)
+    """What read_image gives, as [dim, dim, 3]."""
+    record = read_image(path, dim)
     assert record.dtype == np.uint8
     assert record.shape == (3 * dim * dim,)
     return record.reshape(3, dim, dim).transpose(1, 2, 0).astype(int)
@@ -27,10 +27,10 @@ def pixels(path, dim):
 
 @pytest.fixture
 def halves():
-    """A picture of 60 x 40 whose upper half is red, the lower one blue."""
-    picture = Image.new("RGB", (60, 40), RED)
-    picture.paste(BLUE, (0, 20, 60, 40))
-    return picture
+    """An image of 60 x 40 whose upper half is red, the lower one blue."""
+    image = Image.new("RGB", (60, 40), RED)
+    image.paste(BLUE, (0, 20, 60, 40))
+    return image
 
 
 def assert_red_over_blue(got, tolerance=LOSSY):
@@ -84,17 +84,17 @@ class TestFormats:
         assert_red_over_blue(pixels(path, 32), tolerance=20)
 
     def test_transparent_pixels_are_white(self, tmp_path):
-        for name, picture in {
+        for name, image in {
             "rgba.png": Image.new("RGBA", (8, 8), (*RED, 0)),
             "la.png": Image.new("LA", (8, 8), (0, 0)),
         }.items():
-            picture.save(tmp_path / name)
+            image.save(tmp_path / name)
             assert (pixels(tmp_path / name, 8) == 255).all(), name
 
     def test_a_transparent_palette(self, tmp_path):
-        picture = Image.new("P", (8, 8), 0)
-        picture.putpalette([*RED, *BLUE])
-        picture.save(tmp_path / "p.png", transparency=0)
+        image = Image.new("P", (8, 8), 0)
+        image.putpalette([*RED, *BLUE])
+        image.save(tmp_path / "p.png", transparency=0)
         assert (pixels(tmp_path / "p.png", 8) == 255).all()
 
     def test_of_an_animation_the_first_frame(self, tmp_path):
@@ -120,18 +120,18 @@ def png_of_16_bits(color):
 
 
 class TestGeometry:
-    def test_a_picture_of_the_right_size_stays_as_it_is(self, tmp_path):
+    def test_an_image_of_the_right_size_stays_as_it_is(self, tmp_path):
         values = np.random.default_rng(0).integers(0, 256, [32, 32, 3], np.uint8)
         Image.fromarray(values).save(tmp_path / "a.png")
         np.testing.assert_array_equal(pixels(tmp_path / "a.png", 32), values)
 
     @pytest.mark.parametrize("size", [(90, 30), (30, 90), (900, 300)])
     def test_the_central_square_is_seen(self, tmp_path, size):
-        picture = Image.new("RGB", size, BLUE)
+        image = Image.new("RGB", size, BLUE)
         side = min(size)
         left, top = (size[0] - side) // 2, (size[1] - side) // 2
-        picture.paste(RED, (left, top, left + side, top + side))
-        picture.save(tmp_path / "a.png")
+        image.paste(RED, (left, top, left + side, top + side))
+        image.save(tmp_path / "a.png")
         assert (pixels(tmp_path / "a.png", 16)[1:-1, 1:-1] == RED).all()
 
     @pytest.mark.parametrize("orientation", range(1, 9))
@@ -171,10 +171,10 @@ class TestGeometry:
         np.testing.assert_allclose(jpeg, png, atol=LOSSY)
 
 
-class TestWhatIsNoPicture:
+class TestWhatIsNoImage:
     def error_of(self, path):
         with pytest.raises(DataError) as caught:
-            read_picture(path, 32)
+            read_image(path, 32)
         message = str(caught.value)
         assert message.startswith(f"{path}: ")
         assert "\n" not in message
@@ -182,8 +182,8 @@ class TestWhatIsNoPicture:
 
     def test_is_named(self, tmp_path):
         path = tmp_path / "a.jpg"
-        path.write_text("not a picture")
-        assert "is no picture in one of the formats JPEG, PNG" in self.error_of(path)
+        path.write_text("not an image")
+        assert "is no image in one of the formats JPEG, PNG" in self.error_of(path)
 
     def test_is_missing(self, tmp_path):
         assert "No such file" in self.error_of(tmp_path / "a.jpg")
@@ -193,7 +193,7 @@ class TestWhatIsNoPicture:
 
     def test_is_empty(self, tmp_path):
         (tmp_path / "a.png").touch()
-        assert "is no picture" in self.error_of(tmp_path / "a.png")
+        assert "is no image" in self.error_of(tmp_path / "a.png")
 
     @pytest.mark.parametrize("name", ["jpg", "png", "gif", "bmp", "webp"])
     def test_is_cut_off(self, tmp_path, name):
@@ -205,7 +205,7 @@ class TestWhatIsNoPicture:
         self.error_of(part)
 
     def test_is_a_decompression_bomb(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(pictures, "MOST_PIXELS", 100)
+        monkeypatch.setattr(images, "MOST_PIXELS", 100)
         Image.new("1", (101, 1)).save(tmp_path / "bomb.png")
         assert "more than 100 pixels" in self.error_of(tmp_path / "bomb.png")
 
@@ -228,8 +228,8 @@ class TestWhatIsNoPicture:
             if not path.exists():
                 exif = Image.Exif()
                 exif.update({0x0112: 6, 0x010E: "title", 0x011A: 72.0})
-                picture = Image.linear_gradient("L").resize((16, 16)).convert("RGB")
-                picture.save(path, **({} if name in ("gif", "bmp") else {"exif": exif}))
+                image = Image.linear_gradient("L").resize((16, 16)).convert("RGB")
+                image.save(path, **({} if name in ("gif", "bmp") else {"exif": exif}))
             content = bytearray(path.read_bytes())
             content[position % len(content)] = value
             broken = folder / f"broken.{name}"
@@ -242,14 +242,14 @@ class TestWhatIsNoPicture:
 
 
 @pytest.mark.parametrize("name", ["jpg", "png", "gif", "bmp", "webp"])
-def test_a_glance_tells_pictures_from_other_files(halves, tmp_path, name):
+def test_a_glance_tells_images_from_other_files(halves, tmp_path, name):
     halves.save(tmp_path / f"a.{name}")
-    assert looks_like_a_picture((tmp_path / f"a.{name}").read_bytes()[:64])
-    assert not looks_like_a_picture(b"hello")
-    assert not looks_like_a_picture(b"")
+    assert looks_like_an_image((tmp_path / f"a.{name}").read_bytes()[:64])
+    assert not looks_like_an_image(b"hello")
+    assert not looks_like_an_image(b"")
 
 
-class TestPictureFiles:
+class TestImageFiles:
     @pytest.fixture
     def paths(self, tmp_path):
         for index in range(5):
@@ -257,7 +257,7 @@ class TestPictureFiles:
         return sorted(tmp_path.iterdir())
 
     def test_are_indexed_as_an_array_is(self, paths):
-        files = PictureFiles(paths, 4)
+        files = ImageFiles(paths, 4)
         assert len(files) == 5
         assert files.shape == (5, 48)
         assert files[[3, 1, 3]][:, 0].tolist() == [3, 1, 3]
@@ -268,8 +268,8 @@ class TestPictureFiles:
 
     @pytest.mark.parametrize("kept", [0, 2, 5])
     def test_are_read_once_as_far_as_memory_goes(self, paths, monkeypatch, kept):
-        monkeypatch.setattr(pictures, "KEPT_BYTES", kept * 48)
-        files = PictureFiles(paths, 4)
+        monkeypatch.setattr(images, "KEPT_BYTES", kept * 48)
+        files = ImageFiles(paths, 4)
         expected = files[:]
         for path in paths[:kept]:
             path.unlink()
@@ -282,5 +282,5 @@ class TestPictureFiles:
     def test_that_are_damaged_are_all_named_at_once(self, paths):
         for index in (1, 3):
             paths[index].write_text("nothing")
-        with pytest.raises(DataError, match=r"2 picture files(.|\n)*1\.png(.|\n)*3\.png"):
-            PictureFiles(paths, 4)[[0, 1]]
+        with pytest.raises(DataError, match=r"2 image files(.|\n)*1\.png(.|\n)*3\.png"):
+            ImageFiles(paths, 4)[[0, 1]]

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing import plugin_event_accumulator
 
+from reporting.events import EventWriters
 from squeezenet_model import tf
 from tests.conftest import read_events
-from training.events import EventWriters
-from training.run_dir import RunError
-from training.towers import TrainingStep
+from training import RunError
+from training.step import TrainingStep
 
 VALUES = TrainingStep(20, loss=1.5, accuracy=0.5, learning_rate=0.001, gradient_norm=2.0)
 

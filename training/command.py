@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 
 from data import DataError
-from training.run_dir import RunError
+from training import RunError
 
 
 class Parser(argparse.ArgumentParser):

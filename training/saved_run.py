@@ -11,21 +11,22 @@ import tensorflow.compat.v1 as tf
 import data
 from data import DataError, Dataset, Split
 from squeezenet_model import SqueezeNetModel
+from training import RunError
 from training.checkpoints import find_damage, newest_checkpoint
 from training.recipe import CHAPTER, Recipe
-from training.run_dir import RunError, check_name, read_settings
+from training.run_dir import check_name, read_settings
 
-CIFAR10_CROP = 24  # side of what the net sees of a picture of CIFAR-10, in pixels
+CIFAR10_CROP = 24  # side of what the net sees of an image of CIFAR-10, in pixels
 LAST_LAYER = "final_conv"  # the only one whose filters stand for the classes
 
 
 def build_model(dataset: Dataset) -> SqueezeNetModel:
-    """The chapter's model for the pictures and classes of a data set."""
+    """The chapter's model for the images and classes of a data set."""
     return SqueezeNetModel(dataset.original_dim, dataset.resize_dim, len(dataset.class_names))
 
 
 def describe(dataset_name: str, dataset: Dataset, model: SqueezeNetModel) -> dict:
-    """The part of settings.json that says what a checkpoint fits: classes, pictures, the net."""
+    """The part of settings.json that says what a checkpoint fits: classes, images, the net."""
     return {
         "dataset": dataset_name,
         "class_names": list(dataset.class_names),
@@ -45,7 +46,7 @@ def restore_model(settings: dict) -> SqueezeNetModel:
     original_dim, resize_dim = settings["original_dim"], settings["resize_dim"]
     class_names = settings["class_names"]
     if not (type(original_dim) is type(resize_dim) is int and 0 < resize_dim <= original_dim):
-        raise ValueError("no sides of pictures")
+        raise ValueError("no sides of images")
     if not (isinstance(class_names, list) and class_names):
         raise ValueError("no names of classes")
     model = SqueezeNetModel(original_dim, resize_dim, len(class_names))
@@ -60,7 +61,7 @@ def fire_params(saved: list) -> tuple:
 
 
 def batch_size_for(model: SqueezeNetModel, most: int) -> int:
-    """How many pictures to evaluate at once: most at CIFAR-10's size, fewer of larger ones."""
+    """How many images to evaluate at once: most at CIFAR-10's size, fewer of larger ones."""
     return max(1, min(most, most * CIFAR10_CROP**2 // model.resize_dim**2))
 
 
@@ -170,20 +171,20 @@ def load_dataset(
 
     Args:
       settings: what the run's settings.json holds.
-      data_dir: folder of the pictures' files, or of one's own pictures, if they are not where they
+      data_dir: folder of the images' files, or of one's own images, if they are not where they
         were.
       may_download: whether files that are not there may be downloaded.
 
     Raises:
-      DataError: the pictures cannot be had.
+      DataError: the images cannot be had.
       RunError: they have other classes now.
     """
     name = str(settings.get("dataset"))
-    if name not in data.names():  # own pictures, which may have moved
+    if name not in data.names():  # own images, which may have moved
         name, data_dir = str(data_dir or name), None
         if not Path(name).is_dir():
             raise DataError(
-                f"{name}: the pictures that the run was trained on are not there; give their "
+                f"{name}: the images that the run was trained on are not there; give their "
                 "folder with --data_dir."
             )
     elif data_dir is None and Path(str(settings.get("data_dir"))).is_dir():

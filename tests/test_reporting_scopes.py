@@ -2,8 +2,8 @@
 
 import pytest
 
+from reporting.scopes import modules, table
 from squeezenet_model import SqueezeNetModel
-from training.scopes import modules, table
 
 
 @pytest.fixture(scope="module")

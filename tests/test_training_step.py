@@ -5,9 +5,9 @@ import pytest
 
 from squeezenet_model import SqueezeNetModel, tf
 from tests.conftest import short_schedule
-from training.devices import session_config
 from training.recipe import towers_for
-from training.towers import build_training_step, reproducible_dropout
+from training.runtime import session_config
+from training.step import build_training_step, reproducible_dropout
 
 
 class SmallNet(SqueezeNetModel):
@@ -122,11 +122,11 @@ class TestOnSeveralGpus:
 
 
 class TestDropout:
-    def mask(self, *, seed=0, step=0, first_picture=0, shape=(6, 3, 3, 40)):
+    def mask(self, *, seed=0, step=0, first_image=0, shape=(6, 3, 3, 40)):
         with tf.Graph().as_default(), tf.Session() as session:
             return session.run(
                 reproducible_dropout(
-                    tf.ones(shape), True, seed, tf.constant(step, tf.int64), first_picture
+                    tf.ones(shape), True, seed, tf.constant(step, tf.int64), first_image
                 )
             )
 
@@ -141,13 +141,13 @@ class TestDropout:
         assert (self.mask(step=5) != self.mask(step=6)).any()
         assert (self.mask(seed=1) != self.mask(seed=2)).any()
 
-    def test_gives_a_tower_the_masks_of_its_own_pictures(self):
+    def test_gives_a_tower_the_masks_of_its_own_images(self):
         np.testing.assert_array_equal(
-            self.mask()[2:], self.mask(first_picture=2, shape=(4, 3, 3, 40))
+            self.mask()[2:], self.mask(first_image=2, shape=(4, 3, 3, 40))
         )
 
-    def test_gives_each_picture_a_mask_of_its_own(self):
-        assert len({picture.tobytes() for picture in self.mask()}) == 6
+    def test_gives_each_image_a_mask_of_its_own(self):
+        assert len({image.tobytes() for image in self.mask()}) == 6
 
     def test_does_nothing_outside_training(self):
         inputs = tf.constant(1.0)

@@ -1,4 +1,4 @@
-"""Picture files of any size -> records. No data set of its own: what several of them share."""
+"""Image files of any size -> records. No data set of its own: what several of them share."""
 
 from __future__ import annotations
 
@@ -40,23 +40,23 @@ KEPT_BYTES = 1 << 30  # of records, so that they are read from their files only 
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def read_picture(path: Path, dim: int) -> np.ndarray:
-    """One picture file as a record.
+def read_image(path: Path, dim: int) -> np.ndarray:
+    """One image file as a record.
 
     Turned upright as its EXIF data say; of an animation the first frame; gray, palette, 16-bit and
-    CMYK pictures become RGB with 8 bits, transparent ones are laid on white. Then the central
-    square as wide as the shorter side is resized (bicubic) to dim x dim; a picture of that size
+    CMYK images become RGB with 8 bits, transparent ones are laid on white. Then the central
+    square as wide as the shorter side is resized (bicubic) to dim x dim; an image of that size
     stays as it is.
 
     Args:
       path: the file.
-      dim: side of the record's picture in pixels.
+      dim: side of the record's image in pixels.
 
     Returns:
       uint8 [3 * dim * dim], channel-major.
 
     Raises:
-      DataError: it cannot be read, is no picture of one of FORMATS, is damaged, or has more than
+      DataError: it cannot be read, is no image of one of FORMATS, is damaged, or has more than
         MOST_PIXELS pixels.
     """
     try:
@@ -76,7 +76,7 @@ def read_picture(path: Path, dim: int) -> np.ndarray:
         ) from None
     except UnidentifiedImageError:
         raise DataError(
-            f"{path}: is no picture in one of the formats {', '.join(FORMATS)}; convert it or "
+            f"{path}: is no image in one of the formats {', '.join(FORMATS)}; convert it or "
             "leave it out."
         ) from None
     except OSError as error:
@@ -90,15 +90,15 @@ def read_picture(path: Path, dim: int) -> np.ndarray:
 
 
 def try_to_read(path: Path, dim: int) -> np.ndarray | DataError:
-    """What `read_picture` returns, or what it raises."""
+    """What `read_image` returns, or what it raises."""
     try:
-        return read_picture(path, dim)
+        return read_image(path, dim)
     except DataError as error:
         return error
 
 
 def upright_turn(image: Image.Image) -> Image.Transpose | None:
-    """How a picture has to be turned to stand upright; None where its EXIF data do not say.
+    """How an image has to be turned to stand upright; None where its EXIF data do not say.
 
     (ImageOps.exif_transpose writes the data anew, and fails on odd ones.)
     """
@@ -109,7 +109,7 @@ def upright_turn(image: Image.Image) -> Image.Transpose | None:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """A picture of any mode as RGB with 8 bits a value."""
+    """An image of any mode as RGB with 8 bits a value."""
     if image.mode.startswith("I"):  # 16 bits of gray, which convert() would cut off at 255
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.has_transparency_data:
@@ -119,7 +119,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def central_square(image: Image.Image, dim: int) -> Image.Image:
-    """The central square of a picture, resized to dim x dim."""
+    """The central square of an image, resized to dim x dim."""
     width, height = image.size
     side = min(width, height)
     if width == height == dim:
@@ -129,20 +129,20 @@ def central_square(image: Image.Image, dim: int) -> Image.Image:
     return image.resize((dim, dim), Image.Resampling.BICUBIC, box, reducing_gap=3.0)
 
 
-def looks_like_a_picture(head: bytes) -> bool:
+def looks_like_an_image(head: bytes) -> bool:
     """Whether a file that begins so may be of one of FORMATS; it may be damaged further on."""
     Image.init()
     return any(Image.OPEN[name][1](head) is True for name in FORMATS if name in Image.OPEN)
 
 
-class PictureFiles:
-    """Picture files in the place of a Split's records: read in parallel, when they are asked for.
+class ImageFiles:
+    """Image files in the place of a Split's records: read in parallel, when they are asked for.
 
     The first that fit into KEPT_BYTES are kept in memory, the others read each time.
 
     Args:
       paths: the files.
-      dim: side of a record's picture in pixels.
+      dim: side of a record's image in pixels.
 
     Attributes:
       shape: (files, 3 * dim * dim), as an array's.
@@ -172,9 +172,9 @@ class PictureFiles:
             raise self._all_damage()
         return np.stack(records) if records else np.empty([0, self.shape[1]], np.uint8)
 
-    def take(self, indices: Sequence[int], axis: int = 0) -> PictureFiles:
+    def take(self, indices: Sequence[int], axis: int = 0) -> ImageFiles:
         """Some of the files, as a numpy array's `take` gives some of its rows."""
-        return PictureFiles([self._paths[index] for index in indices], self._dim)
+        return ImageFiles([self._paths[index] for index in indices], self._dim)
 
     def _read(self, index: int) -> np.ndarray | DataError:
         is_kept = index < len(self._kept)
@@ -196,4 +196,4 @@ class PictureFiles:
         if len(damaged) == 1:
             return damaged[0]
         listed = "\n".join(f"  {error}" for error in damaged)
-        return DataError(f"{len(damaged):,} picture files cannot be used:\n{listed}")
+        return DataError(f"{len(damaged):,} image files cannot be used:\n{listed}")

@@ -1,4 +1,4 @@
-"""What TensorBoard shows besides curves, as Summary messages: histograms, pictures, texts, HParams.
+"""What TensorBoard shows besides curves, as Summary messages: histograms, images, texts, HParams.
 
 TF1's summary operations would have to run in the graph that trains; these messages are made from
 numpy arrays, beside it.
@@ -19,8 +19,8 @@ from tensorboard.plugins.hparams import api
 from tensorboard.plugins.text.metadata import create_summary_metadata
 
 from data import Split
+from reporting import scopes
 from squeezenet_model import SqueezeNetModel
-from training import scopes
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 # in the alphabet; all others stand in the text panel.
 COMPARED = ("dataset", "learning_rate", "num_epochs", "recipe", "squeeze_ratio")
 MOST_NAMED_CLASSES = 40  # in a drawing
-WORST = 12  # wrongly classified pictures that are shown
+WORST = 12  # wrongly classified images that are shown
 
 
 def histograms(arrays: dict[str, np.ndarray]) -> tf.Summary:
@@ -94,8 +94,8 @@ def merged(*tensorboards: Message) -> tf.Summary:
     return tf.Summary.FromString(b"".join(part.SerializeToString() for part in tensorboards))
 
 
-def picture(tag: str, pixels: np.ndarray | Image.Image) -> tf.Summary:
-    """A picture: uint8 [height, width, 3], or Pillow's."""
+def image(tag: str, pixels: np.ndarray | Image.Image) -> tf.Summary:
+    """An image: uint8 [height, width, 3], or Pillow's."""
     image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
     encoded = tf.Summary.Image(
         height=image.height, width=image.width, encoded_image_string=png(image)
@@ -104,37 +104,37 @@ def picture(tag: str, pixels: np.ndarray | Image.Image) -> tf.Summary:
 
 
 def png(image: Image.Image) -> bytes:
-    """A picture as the content of a PNG file."""
+    """An image as the content of a PNG file."""
     file = io.BytesIO()
     image.save(file, "PNG")
     return file.getvalue()
 
 
-def grid(pictures: np.ndarray, scale: int) -> np.ndarray:
-    """Pictures side by side in a square, with gaps between them.
+def grid(images: np.ndarray, scale: int) -> np.ndarray:
+    """Images side by side in a square, with gaps between them.
 
     Args:
-      pictures: uint8 [pictures, height, width, 3].
+      images: uint8 [images, height, width, 3].
       scale: pixels that each pixel becomes, along both sides.
 
     Returns:
       uint8 [height, width, 3].
     """
-    columns = int(np.ceil(np.sqrt(len(pictures))))
-    missing = -len(pictures) % columns
-    padded = np.pad(pictures, [(0, missing), (0, 1), (0, 1), (0, 0)], constant_values=255)
+    columns = int(np.ceil(np.sqrt(len(images))))
+    missing = -len(images) % columns
+    padded = np.pad(images, [(0, missing), (0, 1), (0, 1), (0, 0)], constant_values=255)
     rows = padded.reshape(-1, columns, *padded.shape[1:])
     joined = rows.transpose(0, 2, 1, 3, 4).reshape(len(rows) * padded.shape[1], -1, 3)
     return joined.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
-def records_to_pictures(records: np.ndarray, dim: int) -> np.ndarray:
-    """[pictures, 3 * dim * dim], channel-major, 0..255 -> uint8 [pictures, dim, dim, 3]."""
+def records_to_images(records: np.ndarray, dim: int) -> np.ndarray:
+    """[images, 3 * dim * dim], channel-major, 0..255 -> uint8 [images, dim, dim, 3]."""
     return records.reshape(-1, 3, dim, dim).transpose(0, 2, 3, 1).astype(np.uint8)
 
 
 def filters(kernel: np.ndarray) -> np.ndarray:
-    """The filters of a first convolution as a grid of small pictures.
+    """The filters of a first convolution as a grid of small images.
 
     Args:
       kernel: float32 [height, width, 3, filters]. Each filter is stretched to 0..255 by itself;
@@ -148,7 +148,7 @@ def filters(kernel: np.ndarray) -> np.ndarray:
 def confusion_matrix(
     labels: np.ndarray, predictions: np.ndarray, class_names: tuple[str, ...]
 ) -> Image.Image:
-    """How many pictures of each class were taken for which."""
+    """How many images of each class were taken for which."""
     from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
 
     counts = confusion_matrix(labels, predictions, labels=range(len(class_names)))
@@ -170,13 +170,13 @@ def confusion_matrix(
 def worst(
     split: Split, probs: np.ndarray, class_names: tuple[str, ...], dim: int
 ) -> Image.Image | None:
-    """The pictures whose own class was found least probable; None where all are right.
+    """The images whose own class was found least probable; None where all are right.
 
     Args:
-      split: the pictures.
-      probs: float32 [pictures, classes].
+      split: the images.
+      probs: float32 [images, classes].
       class_names: one per class.
-      dim: side of a stored picture in pixels.
+      dim: side of a stored image in pixels.
     """
     own = probs[np.arange(len(probs)), split.labels]
     wrong = np.flatnonzero(probs.argmax(axis=1) != split.labels)
@@ -189,8 +189,8 @@ def worst(
     axes = np.ravel(figure.subplots(rows, columns))
     for ax in axes:
         ax.axis("off")
-    pictures = records_to_pictures(split.records[shown], dim)
-    for ax, index, pixels in zip(axes, shown, pictures, strict=False):
+    images = records_to_images(split.records[shown], dim)
+    for ax, index, pixels in zip(axes, shown, images, strict=False):
         taken_for = probs[index].argmax()
         ax.imshow(pixels)
         ax.set_title(
@@ -213,7 +213,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def drawn(figure: Figure) -> Image.Image:
-    """A matplotlib figure as a picture."""
+    """A matplotlib figure as an image."""
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=100)
     return Image.open(file).convert("RGB")

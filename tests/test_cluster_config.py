@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 import train
+from cluster.config import Cluster, lost_members, read_cluster, wait_for_members
 from tests.conftest import PROJECT
-from training.cluster import Cluster, lost_members, read_cluster, wait_for_members
-from training.run_dir import RunError
+from training import RunError
 
 CLUSTER = {"chief": ["a:1"], "worker": ["b:2", "c:3"], "ps": ["d:4"]}
 
@@ -123,7 +123,7 @@ def test_a_lost_ps_is_named(listening, silent):
 
 def test_a_ps_that_has_just_died_is_named_although_its_port_answers_for_a_moment(monkeypatch):
     looks = iter([True, False])
-    monkeypatch.setattr("training.cluster.answers", lambda address: next(looks))
+    monkeypatch.setattr("cluster.config.answers", lambda address: next(looks))
     cluster = Cluster({"chief": [], "worker": [], "ps": ["host:1"]}, "chief", 0)
     assert lost_members(cluster) == "ps 0 at host:1"
 

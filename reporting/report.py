@@ -10,12 +10,13 @@ from pathlib import Path
 
 import tensorflow.compat.v1 as tf
 
+from reporting.console import print_classes, print_evaluation, print_report
+from reporting.summaries import confusion_matrix, png
+from training import RunError
 from training.checkpoints import checkpoint_step, newest_checkpoint
-from training.console import print_classes, print_evaluation, print_report
 from training.evaluation import Evaluator
-from training.net import load_dataset, load_net, load_run, split_of
-from training.run_dir import RunError, is_training, output_dir, read_settings
-from training.summaries import confusion_matrix, png
+from training.run_dir import is_training, output_dir, read_settings
+from training.saved_run import load_dataset, load_net, load_run, split_of
 
 POLL_SECONDS = 1
 
@@ -33,8 +34,8 @@ def report(
     Args:
       run_dir: folder of the run.
       checkpoint: one of its checkpoints; None for the newest.
-      split_name: "train", "test", or "validation" for the pictures that the run has held out.
-      data_dir: folder of the pictures' files, if they are not where they were.
+      split_name: "train", "test", or "validation" for the images that the run has held out.
+      data_dir: folder of the images' files, if they are not where they were.
       watch: whether to evaluate each new checkpoint until the training there has ended; the report
         is on the last one.
       patience: seconds to wait for a training that has not begun, or that may go on.

@@ -5,7 +5,7 @@ import pytest
 
 from squeezenet_model import SqueezeNetModel, tf
 from tests.conftest import short_schedule
-from training.optimization import (
+from training.initial_weights import (
     apply_gradients,
     learning_rate,
     model_scope,

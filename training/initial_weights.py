@@ -6,8 +6,7 @@ import math
 
 import tensorflow.compat.v1 as tf
 
-from training.muon import MuonOptimizer
-from training.recipe import Recipe, Schedule
+from training.recipe import Recipe
 
 
 def model_scope(recipe: Recipe, caching_device: str | None = None) -> tf.variable_scope:
@@ -51,42 +50,3 @@ def standardized_filters(kernel: tf.Tensor) -> tf.Tensor:
     """
     centered = kernel - tf.reduce_mean(kernel, [0, 1, 2], keepdims=True)
     return math.sqrt(2) * tf.math.l2_normalize(centered, [0, 1, 2])
-
-
-def learning_rate(global_step: tf.Tensor, schedule: Schedule) -> tf.Tensor:
-    """Rises linearly over the warm-up; if annealed, then falls along half a cosine to zero.
-
-    I. Loshchilov and F. Hutter, "SGDR" (arXiv 1608.03983), without its restarts.
-
-    Args:
-      global_step: int64 scalar, number of steps taken so far.
-      schedule: its learning_rate is the highest.
-
-    Returns:
-      float32 scalar.
-    """
-    step = tf.cast(global_step, tf.float32)
-    share = tf.minimum(1.0, (step + 1) / (schedule.warm_up_steps + 1))
-    if schedule.recipe.annealed:
-        rest = schedule.total_steps - schedule.warm_up_steps
-        progress = tf.clip_by_value((step - schedule.warm_up_steps) / rest, 0.0, 1.0)
-        share = tf.minimum(share, (1 + tf.cos(math.pi * progress)) / 2)
-    return tf.multiply(schedule.learning_rate, share, name="learning_rate")
-
-
-def apply_gradients(
-    gradients: list[tf.Tensor],
-    variables: list[tf.Variable],
-    rate: tf.Tensor,
-    recipe: Recipe,
-    global_step: tf.Tensor,
-) -> tf.Operation:
-    """One step: Muon on the kernels and Adam on the biases, or Adam on all; counts the step."""
-    kernels, biases = [], []
-    for pair in zip(gradients, variables, strict=True):
-        (kernels if pair[1].shape.rank == 4 else biases).append(pair)
-    kernel_optimizer = MuonOptimizer(rate) if recipe.muon else tf.train.AdamOptimizer(rate)
-    bias_optimizer = tf.train.AdamOptimizer(recipe.bias_rate * rate)
-    steps = [kernel_optimizer.apply_gradients(kernels), bias_optimizer.apply_gradients(biases)]
-    with tf.control_dependencies(steps):
-        return global_step.assign_add(1, read_value=False)

@@ -1,4 +1,4 @@
-"""Training on a folder of one's own pictures, and from another run's weights."""
+"""Training on a folder of one's own images, and from another run's weights."""
 
 import json
 import re
@@ -12,9 +12,9 @@ from data import DataError
 from squeezenet_model import SqueezeNetModel, tf
 from tests.conftest import run_train, train_here
 from tools import predict
-from training.net import initialize_from, load_dataset, load_run
+from training import RunError
 from training.recipe import TUNED
-from training.run_dir import RunError
+from training.saved_run import initialize_from, load_dataset, load_run
 
 FLAGS = ("--batch_size", 8, "--num_epochs", 6, "--eval_every", 10)
 
@@ -81,7 +81,7 @@ def test_is_told_to_tools_predict(own, folder, capfd):
 def test_may_have_moved_since(own, folder, tmp_path):
     shutil.copytree(folder / "squares", tmp_path / "moved")
     settings = settings_of(own) | {"dataset": str(folder / "gone")}
-    with pytest.raises(DataError, match="gone: the pictures that the run was trained on are not"):
+    with pytest.raises(DataError, match="gone: the images that the run was trained on are not"):
         load_dataset(settings)
     moved = load_dataset(settings, data_dir=tmp_path / "moved")
     there = load_dataset(settings_of(own))
@@ -91,7 +91,7 @@ def test_may_have_moved_since(own, folder, tmp_path):
         load_dataset(settings, data_dir=tmp_path / "moved")
 
 
-def test_a_damaged_picture_ends_it_in_one_sentence(folder, tmp_path):
+def test_a_damaged_image_ends_it_in_one_sentence(folder, tmp_path):
     for name in ("red", "blue"):
         for path in (folder / "squares" / name).iterdir():
             target = tmp_path / "broken" / name / path.name
@@ -102,7 +102,7 @@ def test_a_damaged_picture_ends_it_in_one_sentence(folder, tmp_path):
     process = train_here("--dataset", "broken", *FLAGS, cwd=tmp_path)
     assert process.returncode == 2
     assert "Traceback" not in process.stderr
-    assert re.search(r"\d picture files cannot be used:\n +\S*broken/red/\d+\.png", process.stderr)
+    assert re.search(r"\d image files cannot be used:\n +\S*broken/red/\d+\.png", process.stderr)
 
 
 class TestInitFrom:

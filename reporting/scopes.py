@@ -38,7 +38,7 @@ class Convolution:
 
     @property
     def multiply_adds(self) -> int:
-        """Multiplications, each with its addition, for one picture."""
+        """Multiplications, each with its addition, for one image."""
         return math.prod(self.kernel) * math.prod(self.output[:2])
 
 
@@ -63,7 +63,7 @@ class Module:
 
     @property
     def multiply_adds(self) -> int:
-        """Of all convolutions inside, for one picture."""
+        """Of all convolutions inside, for one image."""
         return sum(convolution.multiply_adds for convolution in self.convolutions)
 
     @property
@@ -110,7 +110,7 @@ def table(model: SqueezeNetModel) -> list[dict]:
     Returns:
       Dictionaries with the keys scope; output, [height, width, channels] (None in the last row);
       formula, the chapter's for a convolution (None where several are summed); parameters; bytes,
-      as float32; multiply_adds, for one picture; parameters_share and multiply_adds_share, of the
+      as float32; multiply_adds, for one image; parameters_share and multiply_adds_share, of the
       net's, 0..1; plain_parameters, of one 3x3 convolution from the same input to the same output
       in this place, and saved, how many times as many they are (None inside a fire module).
     """

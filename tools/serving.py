@@ -1,6 +1,6 @@
 """A trained net outside of training: its graph, and each format it is exported to and read from.
 
-Every format takes pictures as they are stored and has the chapter's preprocessing inside, so that
+Every format takes images as they are stored and has the chapter's preprocessing inside, so that
 no caller can get it wrong.
 """
 
@@ -16,15 +16,14 @@ from PIL import Image
 from tensorflow import image as image_v2  # only its resize filters what it shrinks
 
 from data import Dataset
+from reporting.summaries import png, records_to_images
 from training.checkpoints import CHECKPOINT_NAME, check_fits
-from training.console import CHATTER, filtered_stderr
-from training.devices import session_config
 from training.input_pipeline import preprocessed
-from training.net import Run, load_run
 from training.run_dir import read_json, write_json
-from training.summaries import png, records_to_pictures
+from training.runtime import CHATTER, filtered_stderr, session_config
+from training.saved_run import Run, load_run
 
-CALIBRATION_PICTURES = 500  # whose values say what range each layer's whole numbers stand for
+CALIBRATION_IMAGES = 500  # whose values say what range each layer's whole numbers stand for
 CONVERTERS_CHATTER = rf"{CHATTER}|fully_quantize:|INFO: Created TensorFlow Lite"
 ONNX_OPSET = 18
 MACHINES_OWN = {"data_dir", "run_dir", "init_from"}  # settings
@@ -41,7 +40,7 @@ class ServingNet:
     Attributes:
       run: the same.
       class_names: one per class, in the order of the probabilities.
-      pictures: placeholder, float32 [N, original_dim, original_dim, 3], 0..255.
+      images: placeholder, float32 [N, original_dim, original_dim, 3], 0..255.
       probs: float32 [N, classes], each row sums to 1.
       global_step: int64 scalar, of the checkpoint.
       session: TensorFlow's; its graph has the chapter's names.
@@ -52,8 +51,8 @@ class ServingNet:
         self.class_names = run.settings["class_names"]
         dim = run.model.original_dim
         with tf.Graph().as_default():
-            self.pictures = tf.placeholder(tf.float32, [None, dim, dim, 3], name="pictures")
-            self.probs = self.build(self.pictures)
+            self.images = tf.placeholder(tf.float32, [None, dim, dim, 3], name="images")
+            self.probs = self.build(self.images)
             self.global_step = tf.train.get_or_create_global_step()
             self.saver = tf.train.Saver(save_relative_paths=True)  # so that a folder can be moved
             check_fits(run.checkpoint, tf.trainable_variables())
@@ -66,30 +65,30 @@ class ServingNet:
     def __exit__(self, *exc_info) -> None:
         self.session.close()
 
-    def build(self, pictures: tf.Tensor) -> tf.Tensor:
+    def build(self, images: tf.Tensor) -> tf.Tensor:
         """The net on [N, original_dim, original_dim, 3] of 0..255; probabilities [N, classes]."""
         model = self.run.model
         with tf.name_scope("preprocessing"):
-            channels_first = tf.transpose(pictures, [0, 3, 1, 2])
+            channels_first = tf.transpose(images, [0, 3, 1, 2])
             inputs = preprocessed(
                 tf.reshape(channels_first, [-1, 3 * model.original_dim**2]), model
             )
         with tf.variable_scope("", reuse=tf.AUTO_REUSE):
             return tf.nn.softmax(model.model_layers(inputs, is_training=False), name="probs")
 
-    def probabilities(self, pictures: np.ndarray) -> np.ndarray:
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
         """How probable each class is; may be called from several threads at once.
 
         Args:
-          pictures: uint8 or float32 [N, original_dim, original_dim, 3], 0..255.
+          images: uint8 or float32 [N, original_dim, original_dim, 3], 0..255.
 
         Returns:
           float32 [N, classes].
         """
-        return self.session.run(self.probs, {self.pictures: pictures})
+        return self.session.run(self.probs, {self.images: images})
 
     def frozen(self) -> tf.GraphDef:
-        """The graph from pictures to probs, with the variables as constants."""
+        """The graph from images to probs, with the variables as constants."""
         graph_def = self.session.graph.as_graph_def()
         return tf.graph_util.convert_variables_to_constants(
             self.session, graph_def, [self.probs.op.name]
@@ -97,7 +96,7 @@ class ServingNet:
 
 
 def decoded(files: tf.Tensor, dim: int) -> tf.Tensor:
-    """Picture files as pixels: the central square, resized (bicubic), as `data.pictures` does it.
+    """Image files as pixels: the central square, resized (bicubic), as `data.images` does it.
 
     TensorFlow reads JPEG, PNG, GIF and BMP; it obeys no EXIF rotation, and drops transparency.
 
@@ -110,11 +109,11 @@ def decoded(files: tf.Tensor, dim: int) -> tf.Tensor:
     """
 
     def decode(file):
-        picture = tf.io.decode_image(file, channels=3, expand_animations=False)
-        height, width = tf.unstack(tf.shape(picture)[:2])
+        image = tf.io.decode_image(file, channels=3, expand_animations=False)
+        height, width = tf.unstack(tf.shape(image)[:2])
         side = tf.minimum(height, width)
         top, left = (height - side) // 2, (width - side) // 2
-        square = picture[top : top + side, left : left + side]
+        square = image[top : top + side, left : left + side]
         resized = image_v2.resize(square, [dim, dim], "bicubic", antialias=True)
         return tf.ensure_shape(tf.clip_by_value(tf.round(resized), 0, 255), [dim, dim, 3])
 
@@ -122,7 +121,7 @@ def decoded(files: tf.Tensor, dim: int) -> tf.Tensor:
 
 
 def write_saved_model(net: ServingNet, path: Path, dataset: Dataset | None) -> None:
-    """A SavedModel whose signature serving_default takes files, and `pictures` takes pixels."""
+    """A SavedModel whose signature serving_default takes files, and `images` takes pixels."""
     with net.session.graph.as_default(), tf.name_scope("serving"):
         files = tf.placeholder(tf.string, [None], name="files")
         names = tf.constant(net.class_names)
@@ -138,7 +137,7 @@ def write_saved_model(net: ServingNet, path: Path, dataset: Dataset | None) -> N
             )
             for key, name, tensor, probs in (
                 ("serving_default", "files", files, probs_of_files),
-                ("pictures", "pictures", net.pictures, net.probs),
+                ("images", "images", net.images, net.probs),
             )
         }
         builder = tf.saved_model.Builder(str(path))
@@ -159,17 +158,17 @@ def read_saved_model(path: Path) -> dict[str, Probabilities]:
         (placeholder,) = signature.inputs.values()
         return session.run(signature.outputs["probabilities"].name, {placeholder.name: values})
 
-    def from_files(pictures):
-        return call("serving_default", [png(Image.fromarray(picture)) for picture in pictures])
+    def from_files(images):
+        return call("serving_default", [png(Image.fromarray(image)) for image in images])
 
     return {
         "saved_model (files)": from_files,
-        "saved_model (pictures)": lambda pictures: call("pictures", pictures),
+        "saved_model (images)": lambda images: call("images", images),
     }
 
 
 def write_frozen_graph(net: ServingNet, path: Path, dataset: Dataset | None) -> None:
-    """A GraphDef with placeholder `pictures`, result `probs`, and the chapter's names between."""
+    """A GraphDef with placeholder `images`, result `probs`, and the chapter's names between."""
     path.write_bytes(net.frozen().SerializeToString())
 
 
@@ -180,7 +179,7 @@ def read_frozen_graph(path: Path) -> dict[str, Probabilities]:
         tf.import_graph_def(graph_def, name="")
         session = tf.Session()
     return {
-        "frozen_graph": lambda pictures: session.run("probs:0", {"pictures:0": pictures}),
+        "frozen_graph": lambda images: session.run("probs:0", {"images:0": images}),
     }
 
 
@@ -190,13 +189,13 @@ def write_tflite(net: ServingNet, path: Path, dataset: Dataset | None) -> None:
 
 
 def write_tflite_int8(net: ServingNet, path: Path, dataset: Dataset) -> None:
-    """For phones, weights and values in 8 bits; uint8 pictures in, uint8 probabilities out."""
+    """For phones, weights and values in 8 bits; uint8 images in, uint8 probabilities out."""
     count = len(dataset.train.labels)
-    chosen = np.linspace(0, count - 1, min(count, CALIBRATION_PICTURES)).astype(int)
-    pictures = records_to_pictures(dataset.train.records[chosen], net.run.model.original_dim)
+    chosen = np.linspace(0, count - 1, min(count, CALIBRATION_IMAGES)).astype(int)
+    images = records_to_images(dataset.train.records[chosen], net.run.model.original_dim)
     int8 = converter(net)
     int8.optimizations = [tf.lite.Optimize.DEFAULT]
-    int8.representative_dataset = lambda: ([picture[None]] for picture in np.float32(pictures))
+    int8.representative_dataset = lambda: ([image[None]] for image in np.float32(images))
     int8.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     int8.inference_input_type = int8.inference_output_type = tf.uint8
     path.write_bytes(converted(int8))
@@ -204,7 +203,7 @@ def write_tflite_int8(net: ServingNet, path: Path, dataset: Dataset) -> None:
 
 def converter(net: ServingNet) -> tf.lite.TFLiteConverter:
     """TFLite's converter of the frozen graph."""
-    return tf.lite.TFLiteConverter(net.frozen(), [net.pictures], [net.probs])
+    return tf.lite.TFLiteConverter(net.frozen(), [net.images], [net.probs])
 
 
 def converted(converter: tf.lite.TFLiteConverter) -> bytes:
@@ -222,10 +221,10 @@ def read_tflite(path: Path) -> dict[str, Probabilities]:
         interpreter.allocate_tensors()
     (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
 
-    def run(pictures):
-        interpreter.resize_tensor_input(taken["index"], pictures.shape)
+    def run(images):
+        interpreter.resize_tensor_input(taken["index"], images.shape)
         interpreter.allocate_tensors()
-        interpreter.set_tensor(taken["index"], pictures.astype(taken["dtype"]))
+        interpreter.set_tensor(taken["index"], images.astype(taken["dtype"]))
         interpreter.invoke()
         probs = interpreter.get_tensor(given["index"])
         scale, zero_point = given["quantization"]
@@ -241,7 +240,7 @@ def write_onnx(net: ServingNet, path: Path, dataset: Dataset | None) -> None:
 
         model, _ = tf2onnx.convert.from_graph_def(
             net.frozen(),
-            input_names=[net.pictures.name],
+            input_names=[net.images.name],
             output_names=[net.probs.name],
             opset=ONNX_OPSET,
         )
@@ -254,9 +253,7 @@ def read_onnx(path: Path) -> dict[str, Probabilities]:
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     (taken,), (given,) = session.get_inputs(), session.get_outputs()
-    return {
-        "onnx": lambda pictures: session.run([given.name], {taken.name: np.float32(pictures)})[0]
-    }
+    return {"onnx": lambda images: session.run([given.name], {taken.name: np.float32(images)})[0]}
 
 
 def write_checkpoint(net: ServingNet, path: Path, dataset: Dataset | None) -> None:

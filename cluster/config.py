@@ -9,7 +9,7 @@ import socket
 import time
 from typing import NamedTuple
 
-from training.run_dir import RunError
+from training import RunError
 
 JOBS = ("chief", "worker", "ps", "evaluator")
 WAIT_SECONDS = 120.0  # for members of the cluster that are still starting

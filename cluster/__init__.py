@@ -1,0 +1,1 @@
+"""Training in a cluster: its tasks, and the all-reduce between them."""
