@@ -51,16 +51,11 @@ class SqueezeNetModel:
         self.original_dim = original_dim
         self.resize_dim = resize_dim
         self.output_size = output_size
+        self.global_step = None  # run_model_setup takes the graph's, unless one is set here
 
     def random_crop_and_flip(self, float_image: tf.Tensor) -> tf.Tensor:
-        """Cuts a random square out of an image and mirrors it left to right half of the time.
-
-        Args:
-          float_image: float32 [original_dim, original_dim, 3].
-
-        Returns:
-          float32 [resize_dim, resize_dim, 3]; every offset and either direction equally likely.
-        """
+        """Crops a random square and mirrors it left to right half of the time:
+        float32 [original_dim, original_dim, 3] -> [resize_dim, resize_dim, 3]."""
         cropped_image = tf.random_crop(float_image, [self.resize_dim, self.resize_dim, 3])
         return tf.image.random_flip_left_right(cropped_image)
 
@@ -89,18 +84,8 @@ class SqueezeNetModel:
 
     # Convolution layer wrapper
     def custom_conv2d(self, inputs, filters, kernel_size, name):
-        """A convolution that keeps height and width, then ReLU (chapter, section D).
-
-        Args:
-          inputs: float32 [batch, height, width, channels].
-          filters: number of filters, the channels of the result.
-          kernel_size: [height, width] of a kernel, in pixels.
-          name: scope of the layer's variables, `kernel` [*kernel_size, channels, filters] and
-            `bias` [filters].
-
-        Returns:
-          float32 [batch, height, width, filters], 0 or more.
-        """
+        """A convolution with ReLU that keeps height and width (chapter, section D):
+        float32 [batch, height, width, channels] -> [batch, height, width, filters]."""
         return tf.layers.conv2d(
             inputs=inputs,
             filters=filters,
@@ -112,17 +97,8 @@ class SqueezeNetModel:
 
     # SqueezeNet fire module
     def fire_module(self, inputs, squeeze_depth, expand_depth, name):
-        """A squeeze layer, then two expand layers side by side (chapter, section D; paper, 3.1).
-
-        Args:
-          inputs: float32 [batch, height, width, channels].
-          squeeze_depth: filters of the 1x1 squeeze layer.
-          expand_depth: filters of each expand layer, 1x1 and 3x3.
-          name: variable scope that holds the layers squeeze, expand1x1 and expand3x3.
-
-        Returns:
-          float32 [batch, height, width, 2 * expand_depth], 0 or more.
-        """
+        """Squeezes the channels, then expands them twice, side by side (chapter, section D):
+        float32 [batch, height, width, channels] -> [batch, height, width, 2 * expand_depth]."""
         with tf.variable_scope(name):
             squeezed_inputs = self.custom_conv2d(inputs, squeeze_depth, [1, 1], "squeeze")
             expand1x1 = self.custom_conv2d(squeezed_inputs, expand_depth, [1, 1], "expand1x1")
@@ -130,53 +106,29 @@ class SqueezeNetModel:
             return tf.concat([expand1x1, expand3x3], axis=-1)
 
     def custom_max_pooling2d(self, inputs: tf.Tensor, name: str) -> tf.Tensor:
-        """Halves height and width: the largest of each 2x2 block.
-
-        Args:
-          inputs: float32 [batch, height, width, channels].
-          name: name scope of the layer.
-
-        Returns:
-          float32 [batch, height // 2, width // 2, channels].
-        """
+        """Keeps the largest value of each 2x2 block, which halves height and width."""
         return tf.layers.max_pooling2d(inputs=inputs, pool_size=[2, 2], strides=2, name=name)
 
     def multi_fire_module(self, layer: tf.Tensor, params_list: Sequence) -> tf.Tensor:
-        """Stacks fire modules.
-
-        Args:
-          layer: float32 [batch, height, width, channels].
-          params_list: one (squeeze_depth, expand_depth, name) per fire module, first to last.
-
-        Returns:
-          float32 [batch, height, width, 2 * the last expand_depth].
-        """
+        """Stacks fire modules, one for each (squeeze_depth, expand_depth, name) in params_list."""
         for squeeze_depth, expand_depth, name in params_list:
             layer = self.fire_module(layer, squeeze_depth, expand_depth, name)
         return layer
 
     def custom_dropout(self, inputs: tf.Tensor, is_training: bool) -> tf.Tensor:
-        """Zeroes each value with probability 0.5 and doubles the rest; only when training.
-
-        Args:
-          inputs: float32 [batch, height, width, channels].
-          is_training: False returns the inputs as they are.
-
-        Returns:
-          float32, the shape of the inputs.
-        """
+        """Zeroes each value with probability 0.5 and doubles the rest; only when training."""
         return tf.layers.dropout(inputs, rate=0.5, training=is_training, name="dropout")
 
     def model_layers(self, inputs: tf.Tensor, is_training: bool) -> tf.Tensor:
-        """The whole net, from images to logits (paper, section 3.3, in small).
+        """Builds the whole net, from images to logits (paper, section 3.3, in small).
 
         Args:
           inputs: float32 [batch, resize_dim, resize_dim, 3], standardized images.
           is_training: whether dropout is on.
 
         Returns:
-          Logits, float32 [batch, output_size], 0 or more (final_conv ends in a ReLU, as the
-          paper's conv10 does).
+          Logits, float32 [batch, output_size], 0 or more: final_conv ends in a ReLU, as the
+          paper's conv10 does.
         """
         conv1 = self.custom_conv2d(inputs, 64, [3, 3], "conv1")
         pool1 = self.custom_max_pooling2d(conv1, "pool1")
@@ -188,47 +140,48 @@ class SqueezeNetModel:
         return self.get_logits(final_conv)
 
     def get_logits(self, conv_layer: tf.Tensor) -> tf.Tensor:
-        """Averages each channel over the whole image.
-
-        Args:
-          conv_layer: float32 [batch, height, width, output_size].
-
-        Returns:
-          float32 [batch, output_size], the tensor `logits/...`.
-        """
+        """Averages each channel over the whole image: float32 [batch, output_size], `logits`."""
         height, width = conv_layer.shape[1:3]
         average_pool = tf.layers.average_pooling2d(
             conv_layer, pool_size=[height, width], strides=1, name="average_pool"
         )
         return tf.layers.flatten(average_pool, name="logits")
 
+    def loss_and_accuracy(self, logits: tf.Tensor, labels: tf.Tensor) -> tuple:
+        """The batch's mean cross-entropy in nats and the share it gets right, float32 scalars."""
+        with tf.name_scope("loss"):
+            cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(
+                labels=labels, logits=logits
+            )
+            loss = tf.reduce_mean(cross_entropy)
+        with tf.name_scope("accuracy"):
+            is_correct = tf.equal(tf.argmax(logits, axis=-1, output_type=labels.dtype), labels)
+            return loss, tf.reduce_mean(tf.cast(is_correct, tf.float32))
+
     def run_model_setup(self, inputs: tf.Tensor, labels: tf.Tensor, is_training: bool) -> None:
-        """Builds the net with its loss and, when training, one optimizer step.
+        """Builds the net, its loss and, when training, one step of Adam at its defaults.
 
         Sets on self:
           probs: float32 [batch, output_size], each row sums to 1.
           predictions: int64 [batch], the most probable class of each image.
-          accuracy: float32 scalar 0..1, share of the batch predicted right.
-          loss: float32 scalar, mean cross-entropy of the batch in nats.
-          train_op, global_step: when training, one step of Adam at its defaults
-            (`tf.train.AdamOptimizer`) and the number of steps taken so far.
+          loss, accuracy: as `loss_and_accuracy` returns them.
+          train_op, gradients, global_step: when training, the step (`tf.train.AdamOptimizer`), the
+            (gradient, variable) pairs it applies, and the number of steps taken so far. A
+            global_step that was set before is used.
 
         Args:
           inputs: float32 [batch, resize_dim, resize_dim, 3], standardized images.
-          labels: int32 [batch], the index of each image's class, 0..output_size - 1.
+          labels: int32 or int64 [batch], the index of each image's class, 0..output_size - 1.
           is_training: whether dropout is on and train_op is built.
         """
         logits = self.model_layers(inputs, is_training)
         self.probs = tf.nn.softmax(logits, name="probs")
         self.predictions = tf.argmax(self.probs, axis=-1, name="predictions")
-        with tf.name_scope("accuracy"):
-            is_correct = tf.equal(self.predictions, tf.cast(labels, tf.int64))
-            self.accuracy = tf.reduce_mean(tf.cast(is_correct, tf.float32))
-        with tf.name_scope("loss"):
-            cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(
-                labels=labels, logits=logits
-            )
-            self.loss = tf.reduce_mean(cross_entropy)
+        self.loss, self.accuracy = self.loss_and_accuracy(logits, labels)
         if is_training:
-            self.global_step = tf.train.get_or_create_global_step()
-            self.train_op = tf.train.AdamOptimizer().minimize(self.loss, self.global_step)
+            step = self.global_step
+            if step is None or step.graph is not tf.get_default_graph():
+                self.global_step = tf.train.get_or_create_global_step()
+            optimizer = tf.train.AdamOptimizer()
+            self.gradients = optimizer.compute_gradients(self.loss)
+            self.train_op = optimizer.apply_gradients(self.gradients, self.global_step)

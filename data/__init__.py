@@ -50,6 +50,7 @@ class Dataset:
       original_dim: side of a stored image in pixels.
       resize_dim: side of the crop that the net sees, in pixels.
       mirrored: whether an image seen in a mirror is still of its class (a digit is not).
+      validation: held-out training images, to choose by in place of the test split; or None.
     """
 
     train: Split
@@ -58,6 +59,17 @@ class Dataset:
     original_dim: int
     resize_dim: int
     mirrored: bool
+    validation: Split | None = None
+
+    @property
+    def evaluation_set(self) -> Split:
+        """What checkpoints are evaluated on: the held-out images if there are any."""
+        return self.test if self.validation is None else self.validation
+
+    @property
+    def evaluation_name(self) -> str:
+        """The name of the evaluation set's split, "test" or "validation"."""
+        return "test" if self.validation is None else "validation"
 
 
 def names() -> list[str]:
@@ -109,15 +121,12 @@ def load(
     return dataset
 
 
-def hold_out(dataset: Dataset, size: int) -> tuple[Dataset, Split]:
-    """Splits training images off, to choose by what the test part must not be asked for.
+def hold_out(dataset: Dataset, size: int) -> Dataset:
+    """Moves training images into the validation split, to choose by in place of the test split.
 
     Args:
-      dataset: what to take them from.
-      size: how many; every class gives its share. They are the same each time.
-
-    Returns:
-      The data set without them, and them.
+      dataset: whose training images to divide.
+      size: how many to hold out; every class gives its share. They are the same each time.
 
     Raises:
       DataError: there are too few images for that.
@@ -137,4 +146,4 @@ def hold_out(dataset: Dataset, size: int) -> tuple[Dataset, Split]:
     train, validation = (
         Split(records.take(indices, axis=0), labels[indices]) for indices in (rest, held_out)
     )
-    return dataclasses.replace(dataset, train=train), validation
+    return dataclasses.replace(dataset, train=train, validation=validation)

@@ -5,12 +5,8 @@ import pytest
 
 from squeezenet_model import SqueezeNetModel, tf
 from tests.conftest import short_schedule
-from training.initial_weights import (
-    apply_gradients,
-    learning_rate,
-    model_scope,
-    standardized_filters,
-)
+from training.initial_weights import model_scope, standardized_filters
+from training.optimizers import apply_gradients, learning_rate
 from training.recipe import CHAPTER, RECIPES, TUNED
 
 
