@@ -55,7 +55,8 @@ def test_an_unknown_name_is_answered_with_the_known_ones():
 
 class TestHoldingOut:
     def test_takes_its_share_of_every_class_and_loses_nothing(self, digits):
-        rest, held_out = data.hold_out(digits, 300)
+        rest = data.hold_out(digits, 300)
+        held_out = rest.validation
         assert (len(rest.train.labels), len(held_out.labels)) == (1_200, 300)
         assert rest.test is digits.test
         np.testing.assert_allclose(np.bincount(held_out.labels), 30, atol=2)
@@ -63,7 +64,7 @@ class TestHoldingOut:
         assert sorted(map(bytes, together)) == sorted(map(bytes, digits.train.records))
 
     def test_takes_the_same_ones_each_time(self, digits):
-        first, second = (data.hold_out(digits, 300)[1] for _ in range(2))
+        first, second = (data.hold_out(digits, 300).validation for _ in range(2))
         np.testing.assert_array_equal(first.records, second.records)
 
     @pytest.mark.parametrize("size", [1, 9, 1_495, 1_500, 10_000])

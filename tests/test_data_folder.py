@@ -218,7 +218,7 @@ def test_other_data_sets_cannot_be_resized():
 
 
 def test_images_can_be_held_out(folder):
-    rest, held_out = data.hold_out(data.load(str(folder)), 3)
-    assert len(rest.train.labels) == 9
-    assert held_out.records[:].shape == (3, 3_072)
-    assert not set(shades(rest.train)) & set(shades(held_out))
+    divided = data.hold_out(data.load(str(folder)), 3)
+    assert len(divided.train.labels) == 9
+    assert divided.validation.records[:].shape == (3, 3_072)
+    assert not set(shades(divided.train)) & set(shades(divided.validation))

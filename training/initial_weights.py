@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import tensorflow.compat.v1 as tf
 
-from training.recipe import Recipe
+from training import RunError
+from training.recipe import CHAPTER, Recipe
+from training.saved_run import Run
+
+LAST_LAYER = "final_conv"  # the only one whose filters stand for the classes
 
 
 def model_scope(recipe: Recipe, caching_device: str | None = None) -> tf.variable_scope:
@@ -50,3 +55,42 @@ def standardized_filters(kernel: tf.Tensor) -> tf.Tensor:
     """
     centered = kernel - tf.reduce_mean(kernel, [0, 1, 2], keepdims=True)
     return math.sqrt(2) * tf.math.l2_normalize(centered, [0, 1, 2])
+
+
+def warm_start(run: Run, class_names: Sequence[str], recipe: Recipe) -> list[str]:
+    """Initializes the trainable variables from a run's checkpoint, as far as their shapes fit.
+
+    The last layer is left out if its classes are others: what it knows would be wrong here, not
+    only of no use.
+
+    Args:
+      run: what `load_run` found.
+      class_names: of the net in the default graph.
+      recipe: by which it is to be trained.
+
+    Returns:
+      Names of the variables that begin at random all the same.
+
+    Raises:
+      RunError: none of them fits, or the recipe would change them all at its first step.
+    """
+    if recipe.standardized and run.settings.get("recipe") == CHAPTER.name:
+        raise RunError(
+            f"--init_from {run.checkpoint}: its filters have lengths that --recipe {recipe.name} "
+            f"would undo; give --recipe {CHAPTER.name} too."
+        )
+    same_classes = run.settings["class_names"] == list(class_names)
+    shapes = dict(tf.train.list_variables(run.checkpoint))
+    variables = {variable.op.name: variable for variable in tf.trainable_variables()}
+    fitting = {
+        name: variable
+        for name, variable in variables.items()
+        if shapes.get(name) == variable.shape.as_list()
+        and (same_classes or not name.startswith(f"{LAST_LAYER}/"))
+    }
+    if not fitting:
+        raise RunError(
+            f"--init_from {run.checkpoint}: no variable there fits this net; leave it out."
+        )
+    tf.train.init_from_checkpoint(run.checkpoint, fitting)
+    return [name for name in variables if name not in fitting]

@@ -32,12 +32,13 @@ from training.hooks import (
     ProfileHook,
     StepHook,
 )
+from training.initial_weights import warm_start
 from training.input_pipeline import training_dataset
 from training.interruption import Interruption
 from training.recipe import Schedule
 from training.replicas import Replica
 from training.runtime import session_config
-from training.saved_run import Run, initialize_from
+from training.saved_run import Run
 from training.step import TrainingStep, build_training_step
 
 SUMMARY_STEPS = 20  # TensorBoard draws at most 1,000 points a curve; more would cost, not show
@@ -263,7 +264,7 @@ def run_session(
     model, dataset, schedule, run_dir, init_from, replica = training
     training_step, input_hook = build_graph(model, dataset, schedule, replica)
     if checkpoint is None and init_from is not None:
-        left_out = initialize_from(init_from, dataset.class_names, schedule.recipe)
+        left_out = warm_start(init_from, dataset.class_names, schedule.recipe)
         recorder.initialized(init_from.checkpoint, left_out)
     checkpoints = CheckpointWriter(run_dir)
     first_step = checkpoint_step(checkpoint) if checkpoint else 0

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
-
-import tensorflow.compat.v1 as tf
 
 import data
 from data import DataError, Dataset, Split
 from squeezenet_model import SqueezeNetModel
 from training import RunError
 from training.checkpoints import find_damage, newest_checkpoint
-from training.recipe import CHAPTER, Recipe
 from training.run_dir import check_name, read_settings
 
 CIFAR10_CROP = 24  # side of what the net sees of an image of CIFAR-10, in pixels
-LAST_LAYER = "final_conv"  # the only one whose filters stand for the classes
 
 
 def build_model(dataset: Dataset) -> SqueezeNetModel:
@@ -125,45 +120,6 @@ def load_run(path: Path) -> Run:
     return Run(settings, model, checkpoint)
 
 
-def initialize_from(run: Run, class_names: Sequence[str], recipe: Recipe) -> list[str]:
-    """Makes the trainable variables begin as in a run's checkpoint, as far as their shapes fit.
-
-    The last layer is left out if its classes are others: what it knows would be wrong here, not
-    only of no use.
-
-    Args:
-      run: what `load_run` found.
-      class_names: of the net in the default graph.
-      recipe: by which it is to be trained.
-
-    Returns:
-      Names of the variables that begin at random all the same.
-
-    Raises:
-      RunError: none of them fits, or the recipe would change them all at its first step.
-    """
-    if recipe.standardized and run.settings.get("recipe") == CHAPTER.name:
-        raise RunError(
-            f"--init_from {run.checkpoint}: its filters have lengths that --recipe {recipe.name} "
-            f"would undo; give --recipe {CHAPTER.name} too."
-        )
-    same_classes = run.settings["class_names"] == list(class_names)
-    shapes = dict(tf.train.list_variables(run.checkpoint))
-    variables = {variable.op.name: variable for variable in tf.trainable_variables()}
-    fitting = {
-        name: variable
-        for name, variable in variables.items()
-        if shapes.get(name) == variable.shape.as_list()
-        and (same_classes or not name.startswith(f"{LAST_LAYER}/"))
-    }
-    if not fitting:
-        raise RunError(
-            f"--init_from {run.checkpoint}: no variable there fits this net; leave it out."
-        )
-    tf.train.init_from_checkpoint(run.checkpoint, fitting)
-    return [name for name in variables if name not in fitting]
-
-
 def load_dataset(
     settings: dict, data_dir: Path | None = None, may_download: bool = True
 ) -> Dataset:
@@ -199,15 +155,14 @@ def load_dataset(
 
 
 def split_of(dataset: Dataset, settings: dict, name: str) -> Split:
-    """The train, validation or test part, as a run has divided its data set.
+    """The train, validation or test split, divided as in training.
 
     Raises:
-      RunError: the run has no validation part.
+      RunError: the run has no validation split.
     """
-    validation = None
     if settings.get("held_out"):
-        dataset, validation = data.hold_out(dataset, settings["held_out"])
-    split = {"train": dataset.train, "validation": validation, "test": dataset.test}[name]
+        dataset = data.hold_out(dataset, settings["held_out"])
+    split = getattr(dataset, name)
     if split is None:
         raise RunError("--split validation: the run has held nothing out; choose train or test.")
     return split
