@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Trains the chapter's SqueezeNetModel and evaluates it: `python train.py`.
 
-Everything that a run writes goes into one folder, --run_dir. The same command again goes on from
-the newest checkpoint there. `python train.py --help` lists the flags.
+One graph, one session, one loop: the function `train`. Everything a run writes goes into one
+folder, --run_dir; run the same command again to resume. `python train.py --help` lists the flags.
 """
 
 from __future__ import annotations
@@ -10,346 +10,205 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import data
-from cluster.config import WAIT_SECONDS, Cluster, read_cluster, wait_for_members
-from reporting.console import TrainingBar, print_report
-from training import RunError, recipe
-from training.command import Parser, positive, run_command, seed
-from training.run_dir import PRETRAINED, check_name, check_same_run, read_settings
-from training.runtime import load_tensorflow_quietly
+from cluster import ALONE, Alone
+from cluster.config import START_SECONDS, read_config
+from reporting.console import print_report
+from training import RunError, Stopped
+from training.command import run_command
+from training.flags import dataset_of, parse_flags, run_dir_of, schedule_of
+from training.recipe import Schedule
+from training.run_dir import PRETRAINED, check_name, check_same_run, open_run_dir, read_settings
+from training.runtime import load_tensorflow_quietly, visible_gpus
 
-if TYPE_CHECKING:  # they take seconds to import
+if TYPE_CHECKING:  # they import TensorFlow, which takes seconds: --help does not wait for it
+    from cluster.task import Task
+    from reporting.progress import Progress
     from squeezenet_model import SqueezeNetModel
-    from training.replicas import Replica
-
-DEFAULT_DATASET = "digits"
-
-
-def parse_flags(arguments: list[str] | None = None) -> argparse.Namespace:
-    """The flags of the command line; a wrong one ends the program with exit code 2."""
-    parser = Parser(
-        prog="train.py",
-        description='Train the SqueezeNet of the chapter "Fire Module" and evaluate it.',
-        epilog="The same command again goes on from the newest checkpoint in --run_dir.",
-        allow_abbrev=False,
-    )
-    add_run_flags(parser.add_argument)
-    add_training_flags(parser.add_argument)
-    add_evaluation_flags(parser.add_argument)
-    flags = parser.parse_args(arguments)
-    for name in ("checkpoint", "split", "watch"):
-        if getattr(flags, name) and not flags.eval_only:
-            parser.error(f"--{name} goes with --eval_only")
-    if flags.checkpoint and (flags.watch or flags.run_dir):
-        parser.error("--checkpoint says which run and which part of it; leave out the other flag")
-    if flags.num_towers and flags.batch_size % flags.num_towers:
-        parser.error(
-            f"--num_towers {flags.num_towers} does not divide --batch_size {flags.batch_size}"
-        )
-    return flags
-
-
-def add_run_flags(add: Callable) -> None:
-    """Flags that say on what, where and whether to train."""
-    add(
-        "--dataset",
-        help=f"images to train on: {', '.join(data.names())}, or a folder of your own with a "
-        f"folder for each class (default: {DEFAULT_DATASET}, which need no download)",
-    )
-    add(
-        "--original_dim",
-        type=positive(int, 1_024),
-        help="side in pixels to which your own images are resized (default: 32; the net sees "
-        "three quarters of it)",
-    )
-    add("--data_dir", type=Path, help="folder of the images' files (default: data/downloads)")
-    add("--run_dir", type=Path, help="folder of the run (default: runs/<dataset>)")
-    add(
-        "--init_from",
-        type=Path,
-        nargs="?",
-        const=PRETRAINED,
-        help="begin with the weights of another run, a folder or a checkpoint in one (default: "
-        "with random ones; after the bare flag with the net that comes with the project)",
-    )
-
-
-def add_evaluation_flags(add: Callable) -> None:
-    """Flags that go with --eval_only."""
-    add("--eval_only", action="store_true", help="train nothing, report on the newest checkpoint")
-    add("--checkpoint", type=Path, help="report on this one (default: the newest in --run_dir)")
-    add(
-        "--split",
-        choices=("train", "validation", "test"),
-        help="the images to report on (default: test)",
-    )
-    add(
-        "--watch",
-        action="store_true",
-        help="report on each new checkpoint until the training in --run_dir ends",
-    )
-
-
-def add_training_flags(add: Callable) -> None:
-    """Flags that say how to train, and what to look at meanwhile."""
-    add(
-        "--num_epochs",
-        type=positive(float, 1_000_000),
-        help="how many times each training image is shown "
-        f"(default: {recipe.NUM_EPOCHS['digits']:g} for digits, "
-        f"{recipe.NUM_EPOCHS['cifar10']:g} for cifar10, which is 10,000 steps, "
-        f"{recipe.NUM_EPOCHS_ELSEWHERE:g} for your own images)",
-    )
-    add(
-        "--batch_size",
-        type=positive(int, 65_536),
-        default=recipe.BATCH_SIZE,
-        help="images a step (default: %(default)s)",
-    )
-    add(
-        "--recipe",
-        choices=recipe.RECIPES,
-        default=recipe.TUNED.name,
-        help="how to train: better than the course does, or as the course does with Adam at its "
-        "defaults (default: %(default)s)",
-    )
-    add(
-        "--learning_rate",
-        type=positive(float, 1_000),
-        help="highest step size (default: "
-        + ", ".join(f"{r.learning_rate:g} for {name}" for name, r in recipe.RECIPES.items())
-        + ")",
-    )
-    add(
-        "--held_out",
-        type=positive(int, 1_000_000_000),
-        help="training images to hold out and evaluate on, in place of the test part "
-        "(default: none)",
-    )
-    add(
-        "--eval_every",
-        type=positive(int, 1_000_000_000),
-        help="steps from one checkpoint and evaluation to the next "
-        f"(default: a tenth of the run, at most {recipe.MOST_STEPS_BETWEEN_EVALS:,})",
-    )
-    add(
-        "--num_towers",
-        type=positive(int, 64),
-        help="equal parts of a batch, worked on side by side (default: one a GPU; on a CPU one for "
-        "every 32 images, or one a core if that is more)",
-    )
-    add(
-        "--asynchronous",
-        action="store_true",
-        help="in a cluster (TF_CONFIG), apply each worker's gradient as it comes, in place of the "
-        "mean of all; --batch_size is that of one worker in either case",
-    )
-    add("--seed", type=seed, default=0, help="whole number that fixes all chance (default: 0)")
-    add(
-        "--summarize_layers",
-        action="store_true",
-        help="show activations, their zeros and gradients in TensorBoard too",
-    )
-    add(
-        "--profile",
-        action="store_true",
-        help="trace one step: trace.json in --run_dir, for chrome://tracing or ui.perfetto.dev",
-    )
+    from training.checkpoints import Checkpoints
+    from training.evaluation import Evaluation, Evaluator
+    from training.saved_run import Run
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command.
 
     Returns:
-      Exit code: 0 when all is done, 2 for what only the user can mend, 130 after Ctrl-C, 143 after
-      SIGTERM.
+      Exit code: 0 when all is done, 2 for a user error, 128 and the signal's number after a signal
+      (130 for Ctrl-C).
     """
-    flags = parse_flags(arguments)
-    return run_command("train.py", evaluate if flags.eval_only else train, flags)
+    return run_command("train.py", run, parse_flags(arguments))
 
 
-def train(flags: argparse.Namespace) -> int:
-    """Trains from the newest checkpoint to the last step; leaves results.json in the run's folder.
-
-    Returns:
-      Exit code.
-
-    Raises:
-      DataError, RunError: with a sentence for the user.
-    """
-    cluster = read_cluster(os.environ.get("TF_CONFIG"))
-    if flags.asynchronous and cluster is None:
-        raise RunError("--asynchronous: is for clusters, but TF_CONFIG names none; leave it out.")
-    if cluster:  # what TensorFlow logs of a member that is lost, the program says in one sentence
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    if cluster and cluster.job in ("ps", "evaluator"):
-        return serve_or_evaluate(flags, cluster)
-    run_dir = run_dir_of(flags)
-    name = data.full_name(flags.dataset or DEFAULT_DATASET)
-    dataset = data.load(name, flags.data_dir, original_dim=flags.original_dim)
-    evaluated, split_name = dataset.test, "test"
+def run(flags: argparse.Namespace) -> int:
+    """Flags -> data -> net -> training; returns the exit code."""
+    config = read_config(os.environ.get("TF_CONFIG"))
+    if flags.eval_only or (config and config.job == "evaluator"):
+        return evaluate_only(flags, in_cluster=config is not None)
+    dataset = data.load(dataset_of(flags), flags.data_dir, original_dim=flags.original_dim)
     if flags.held_out:
-        dataset, evaluated = data.hold_out(dataset, flags.held_out)
-        split_name = "validation"
-    load_tensorflow_quietly()  # takes seconds: only once the flags and the data are right
+        dataset = data.hold_out(dataset, flags.held_out)
+    load_tensorflow_quietly()  # not before the flags and the data are right
+    from cluster.task import Task
     from training.checkpoints import all_checkpoints
-    from training.loop import Training
-    from training.run import run
-    from training.runtime import visible_gpus
-    from training.saved_run import build_model, describe, load_run
+    from training.saved_run import build_model, load_run, settings_of
 
+    cluster = Task(config) if config else ALONE
     model = build_model(dataset)
-    schedule = make_schedule(flags, name, len(dataset.train.labels), visible_gpus(), cluster)
-    replica = None
-    if cluster:
-        replica = join(cluster, flags.asynchronous)
-        if not replica.is_chief:
-            return follow_chief(model, dataset, schedule, replica)
-    # A run that goes on has begun already.
-    is_new = flags.init_from and not all_checkpoints(run_dir)
-    init_from = load_run(flags.init_from) if is_new else None
-    settings = {
-        **describe(name, dataset, model),
-        **schedule.settings(),
-        "held_out": flags.held_out,
-        "num_workers": cluster.num_workers if cluster else 1,
-        "asynchronous": flags.asynchronous,
-        "init_from": flags.init_from and os.path.realpath(flags.init_from),
-        "data_dir": flags.data_dir and str(flags.data_dir),
-        "run_dir": str(run_dir),
-    }
-    with TrainingBar(schedule.total_steps, schedule.num_epochs, split_name) as bar:
-        training = Training(model, dataset, schedule, run_dir, init_from, replica)
-        result = run(training, evaluated, split_name, settings, bar)
-    if result.results is None:
-        print(
-            f"stopped at step {result.step} of {schedule.total_steps}, which is saved; the same "
-            "command goes on from there"
-        )
-        return 128 + result.signal
-    print_report(result.results, run_dir)
+    num_images, num_tasks = len(dataset.train.labels), cluster.share.count
+    schedule = schedule_of(flags, num_images, num_tasks, visible_gpus())
+    if not cluster.is_chief:
+        with cluster.joined():
+            train(model, dataset, schedule, None, cluster=cluster)
+        return 0
+    run_dir = run_dir_of(flags)
+    is_new = not all_checkpoints(run_dir)
+    init_from = load_run(flags.init_from) if flags.init_from and is_new else None
+    settings = settings_of(
+        dataset_of(flags),
+        dataset,
+        model,
+        schedule,
+        run_dir,
+        held_out=flags.held_out,
+        init_from=flags.init_from and os.path.realpath(flags.init_from),
+        data_dir=flags.data_dir and str(flags.data_dir),
+        num_tasks=num_tasks,
+    )
+    with open_run_dir(run_dir, settings), cluster.joined():
+        results = train(model, dataset, schedule, run_dir, init_from, cluster)
+        print_report(results, run_dir)
     return 0
 
 
-def serve_or_evaluate(flags: argparse.Namespace, cluster: Cluster) -> int:
-    """What the tasks of a cluster do that do not train; returns the exit code, 0.
+def train(
+    model: SqueezeNetModel,
+    dataset: data.Dataset,
+    schedule: Schedule,
+    run_dir: Path | None,
+    init_from: Run | None = None,
+    cluster: Alone | Task = ALONE,
+) -> dict | None:
+    """Trains from the newest checkpoint, or from the start, to the last step.
 
-    Raises:
-      DataError, RunError: with a sentence for the user.
-    """
-    load_tensorflow_quietly()
-    if cluster.job == "ps":
-        from training.replicas import serve
+    In a cluster every task runs this function; one all-reduce per step averages their gradients.
 
-        serve(cluster)
-    else:
-        from reporting.report import report
-
-        report(run_dir_of(flags), data_dir=flags.data_dir, watch=True, patience=WAIT_SECONDS)
-    return 0
-
-
-def join(cluster: Cluster, asynchronous: bool) -> Replica:
-    """Takes this process's place in a cluster that trains, once all the others are there.
-
-    Raises:
-      RunError: one of them does not come up, or this one cannot.
-    """
-    from training.replicas import Replica
-
-    replica = Replica(cluster, asynchronous)
-    wait_for_members(cluster)
-    return replica
-
-
-def follow_chief(
-    model: SqueezeNetModel, dataset: data.Dataset, schedule: recipe.Schedule, replica: Replica
-) -> int:
-    """Trains as a worker; returns the exit code."""
-    from training.interruption import Interruption
-    from training.loop import follow
-
-    name, chief = replica.cluster.name, replica.cluster.addresses["chief"][0]
-    print(f"{name}: trains with the chief at {chief}", flush=True)
-    with Interruption() as interruption:
-        follow(model, dataset, schedule, replica, interruption)
-    if interruption.received:
-        print(f"{name}: stopped; the same command again joins in where the others are", flush=True)
-        return 128 + interruption.received
-    print(f"{name}: done", flush=True)
-    return 0
-
-
-def evaluate(flags: argparse.Namespace) -> int:
-    """Reports on a checkpoint, or with --watch on each new one while a training goes on.
+    Args:
+      run_dir: folder for checkpoints and TensorBoard events; None in all tasks but the chief.
+      init_from: the saved run whose weights a new run starts from; None for random weights.
 
     Returns:
-      Exit code.
+      What results.json holds; None where run_dir is None.
 
     Raises:
-      DataError, RunError: with a sentence for the user.
+      Stopped: a signal came; the step in progress was finished and saved.
+      RunError, DataError: the training cannot continue; the message says why and what to do.
     """
-    run_dir = run_to_evaluate(flags)
+    from reporting.progress import NoProgress, Progress
+    from squeezenet_model import tf
+    from training.checkpoints import Checkpoints
+    from training.evaluation import Evaluator
+    from training.health import Health
+    from training.initial_weights import warm_start
+    from training.input_pipeline import TrainingBatches
+    from training.step import build_training_step
+
+    evaluation = None
+    with (
+        tf.Graph().as_default(),
+        cluster.device(),
+        cluster.interruption() as interruption,
+        Evaluator(model, dataset.evaluation_set, dataset.class_names) as evaluator,
+        Progress(run_dir, model, dataset, schedule) if run_dir else NoProgress() as progress,
+    ):
+        # The graph: batches -> towers -> mean gradient -> one step of the optimizers.
+        tf.set_random_seed(schedule.seed)
+        batches = TrainingBatches(dataset, schedule, cluster.share)
+        train_op = build_training_step(
+            model, batches.next_batch, schedule, cluster.share, cluster.all_reduce
+        )
+        if init_from:
+            left_out = warm_start(init_from, dataset.class_names, schedule.recipe)
+            progress.warm_started(init_from.checkpoint, left_out)
+        checkpoints, health = Checkpoints(run_dir), Health(model.output_size)
+
+        with cluster.session(interruption) as session:
+            step = cluster.broadcast(session, checkpoints.restore_or_initialize(session))
+            batches.start_at(session, step)
+            progress.started(session, step)
+            if run_dir and step and schedule.is_evaluated(step):  # a killed run may lack it
+                evaluation = evaluate(evaluator, checkpoints, progress)
+
+            # The loop: everything that is shown or written comes from this one session.run.
+            while step < schedule.total_steps and not interruption.received:
+                with batches.errors():
+                    values = session.run(train_op)
+                step = int(values.step)
+                progress.step_done(values)
+                health.check(values)
+                if run_dir and (schedule.is_evaluated(step) or interruption.received):
+                    with progress.paused():
+                        checkpoints.save(session, step)
+                        if schedule.is_evaluated(step):
+                            evaluation = evaluate(evaluator, checkpoints, progress)
+            cluster.wait_for_all(session)
+            if schedule.profile and not interruption.received:
+                progress.write_trace(session, train_op)
+
+        if step < schedule.total_steps:
+            raise Stopped.at(step, schedule.total_steps, interruption.received)
+        return progress.finished(evaluator, evaluation)
+
+
+def evaluate(evaluator: Evaluator, checkpoints: Checkpoints, progress: Progress) -> Evaluation:
+    """Evaluates the newest checkpoint, shows the result, and keeps it if it is the best so far."""
+    evaluation = evaluator.evaluate(checkpoints.newest)
+    progress.evaluated(evaluation, evaluator)
+    checkpoints.keep_best(evaluation.step, evaluation.accuracy)
+    return evaluation
+
+
+def evaluate_only(flags: argparse.Namespace, in_cluster: bool) -> int:
+    """Evaluates a checkpoint, or every new one while a training continues; returns the exit code.
+
+    A cluster's evaluator waits for a training that has not begun.
+    """
+    run_dir = run_dir_of(flags) if in_cluster else run_to_evaluate(flags)
     load_tensorflow_quietly()
     from reporting.report import report
 
-    report(run_dir, flags.checkpoint, flags.split or "test", flags.data_dir, flags.watch)
+    report(
+        run_dir,
+        flags.checkpoint,
+        flags.split or "test",
+        flags.data_dir,
+        watch=flags.watch or in_cluster,
+        patience=START_SECONDS if in_cluster else 0.0,
+    )
     return 0
 
 
-def run_dir_of(flags: argparse.Namespace) -> Path:
-    """The folder of the run, called after the data set if nothing else is said."""
-    name = data.full_name(flags.dataset or DEFAULT_DATASET)
-    return flags.run_dir or Path("runs", os.path.basename(name))
-
-
 def run_to_evaluate(flags: argparse.Namespace) -> Path:
-    """The folder of the run that --eval_only is about.
+    """The folder of the run that --eval_only means; the included model where there is no other.
 
     Raises:
-      RunError: it holds no run, or one of another data set.
+      RunError: the folder holds no run, or one of another data set.
     """
     if flags.checkpoint and flags.checkpoint.is_dir():
-        raise RunError(f"--checkpoint {flags.checkpoint}: is a folder; give it as --run_dir.")
+        raise RunError(f"--checkpoint {flags.checkpoint}: is a folder; use --run_dir for it.")
     run_dir = flags.checkpoint.parent if flags.checkpoint else run_dir_of(flags)
     check_name(run_dir)
     settings = read_settings(run_dir)
     if settings is None and not (flags.checkpoint or flags.run_dir):
         run_dir, settings = PRETRAINED, read_settings(PRETRAINED)
     if settings is None:
-        raise RunError(f"{run_dir}: holds no run to evaluate; give the --run_dir of one.")
+        raise RunError(f"{run_dir}: holds no run to evaluate; name one with --run_dir.")
     if flags.dataset:
-        check_same_run(run_dir, settings, {"dataset": data.full_name(flags.dataset)})
+        check_same_run(run_dir, settings, {"dataset": dataset_of(flags)})
     return run_dir
-
-
-def make_schedule(
-    flags: argparse.Namespace,
-    dataset_name: str,
-    images: int,
-    num_gpus: int = 0,
-    cluster: Cluster | None = None,
-) -> recipe.Schedule:
-    """The numbers of the run: the flags, and the recipe for those not given."""
-    synchronous_workers = cluster.num_workers if cluster and not flags.asynchronous else 1
-    cores = recipe.visible_cores()
-    return recipe.make_schedule(
-        images,
-        num_epochs=flags.num_epochs or recipe.num_epochs(dataset_name),
-        recipe=recipe.RECIPES[flags.recipe],
-        batch_size=flags.batch_size * synchronous_workers,
-        learning_rate=flags.learning_rate,
-        eval_every=flags.eval_every,
-        num_towers=flags.num_towers or recipe.towers_for(flags.batch_size, cores, num_gpus),
-        num_gpus=num_gpus,
-        seed=flags.seed,
-        summarize_layers=flags.summarize_layers,
-        profile=flags.profile,
-    )
 
 
 if __name__ == "__main__":

@@ -1,38 +1,38 @@
-"""What the checks, hooks and checkpoints around a training step cost: python -m benchmarks.checks
+"""What the loop of train.py costs around session.run: python -m benchmarks.checks
 
-Trains on the digits with the default batch, towers and seed. Blocks of steps that call the session
-directly (A) take turns with blocks that go through all hooks, as train.py does (B): A B A B.
-A checkpoint is timed by itself, with its histograms and filters for TensorBoard, the flush of the
-events and its copy as the best, and spread over the steps between two of them in a default CIFAR-10
-run; the evaluation's forward passes are left out, because how often to evaluate is not a check.
+Trains on the digits with the default batch, towers and seed. Blocks of steps that only run the
+session (A) alternate with blocks of the loop's own steps (B), with its checks, terminal output and
+curves: A B A B. A checkpoint is timed by itself, with its histograms and filters for TensorBoard,
+the flush of the events and its copy as the best, and spread over the steps between two of them in a
+default CIFAR-10 run. The evaluation's forward passes are left out: how often to evaluate is a
+choice, not a cost of the loop.
 """
 
-import itertools
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import data
-from reporting.console import TrainingBar
 from training.runtime import load_tensorflow_quietly
 
 BLOCKS = 150  # of each kind
-STEPS = 5  # a block: short, so that both of a pair meet the same mood of the machine
+STEPS = 5  # per block: short, so that a shared machine is as fast for A as for B
 CHECKPOINTS = 20
 
 
 def main() -> None:
     """Prints the medians of both, their ratio, and the cost of a checkpoint."""
     load_tensorflow_quietly()
-    from reporting.events import EventWriters
+    from reporting.progress import Progress
     from squeezenet_model import SqueezeNetModel, tf
-    from training import loop, recipe
-    from training.checkpoints import CheckpointWriter, keep_best
-    from training.evaluation import Evaluator
-    from training.hooks import CheckpointHook, StepHook
-    from training.interruption import Interruption
+    from training import recipe
+    from training.checkpoints import Checkpoints
+    from training.health import Health
+    from training.input_pipeline import TrainingBatches
     from training.runtime import session_config
+    from training.step import build_training_step
 
     dataset = data.load("digits")
     model = SqueezeNetModel(dataset.original_dim, dataset.resize_dim, len(dataset.class_names))
@@ -41,57 +41,45 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
         tf.Graph().as_default(),
-        EventWriters(Path(folder), 0, 0) as events,
+        Progress(Path(folder), model, dataset, schedule) as progress,
+        tf.Session(config=session_config()) as session,
     ):
-        training_step, input_hook = loop.build_graph(model, dataset, schedule)
-        checkpoints = CheckpointWriter(Path(folder))
-        bar = TrainingBar(schedule.total_steps, schedule.num_epochs)
-        evaluator = Evaluator(model, dataset.test, dataset.class_names)
-        recorder = loop.Recorder(schedule, Path(folder), evaluator, events, bar)
-        saved = itertools.count(1)
+        batches = TrainingBatches(dataset, schedule)
+        train_op = build_training_step(model, batches.next_batch, schedule)
+        checkpoints, health = Checkpoints(Path(folder)), Health(model.output_size)
+        checkpoints.restore_or_initialize(session)
+        batches.start_at(session, 0)
+        progress.started(session, 0)
 
-        def save(step_context):
-            step = next(saved)
-            events.flush()
-            variables = tf.trainable_variables()
-            values = step_context.session.run(variables)
-            names = [variable.op.name for variable in variables]
-            events.write_weights(step, dict(zip(names, values, strict=True)))
-            path = checkpoints.save(step_context.session, step)
-            keep_best(Path(folder), path, step, accuracy=step)  # each one better than the last
+        def step():
+            with batches.errors():
+                values = session.run(train_op)
+            progress.step_done(values)
+            health.check(values)
 
-        hooks = [
-            input_hook,
-            StepHook(training_step, recorder.step_done),
-            CheckpointHook(training_step, schedule, Interruption(), save=None),  # not due yet
-        ]
-        with tf.train.MonitoredTrainingSession(hooks=hooks, config=session_config()) as session:
-            direct, hooked = [], []
-            for _ in range(BLOCKS):
-                direct.append(timed(lambda: run_direct(session, training_step.step)))
-                hooked.append(timed(lambda: session.run(training_step.step)))
-            checkpoint = [
-                timed(lambda: session.run_step_fn(save), times=1) for _ in range(CHECKPOINTS)
-            ]
-    ratios = [b / a for a, b in zip(direct, hooked, strict=True)]
-    share = (
-        statistics.median(checkpoint) / recipe.MOST_STEPS_BETWEEN_EVALS / statistics.median(direct)
-    )
-    print(f"a step, directly       {milliseconds(direct)}")
-    print(f"a step, through hooks  {milliseconds(hooked)}")
+        def save(number):
+            with progress.paused():
+                checkpoints.save(session, number)
+                progress.write_weights(session, number)
+                checkpoints.keep_best(number, accuracy=number)  # each better than the last
+
+        direct, looped = [], []
+        for _ in range(BLOCKS):
+            direct.append(timed(lambda: session.run(train_op)))
+            looped.append(timed(step))
+        saved = [timed(lambda n=n: save(n), times=1) for n in range(1, CHECKPOINTS + 1)]
+    ratios = [b / a for a, b in zip(direct, looped, strict=True)]
+    share = statistics.median(saved) / recipe.MOST_STEPS_BETWEEN_EVALS / statistics.median(direct)
+    print(f"a step, session.run alone  {milliseconds(direct)}")
+    print(f"a step of the loop         {milliseconds(looped)}")
     low, median, high = statistics.quantiles(ratios, n=4)
-    print(f"ratio, pair by pair    {median:.3f} (half of the pairs from {low:.3f} to {high:.3f})")
-    print(f"a checkpoint           {milliseconds(checkpoint)}")
-    print(f"spread over its steps  {share:.2%} of a step")
+    print(f"ratio, pair by pair        {median:.3f} (half of the pairs {low:.3f} to {high:.3f})")
+    print(f"a checkpoint               {milliseconds(saved)}")
+    print(f"spread over its steps      {share:.2%} of a step")
 
 
-def run_direct(session, fetch) -> None:
-    """Runs a step in the session below the hooks."""
-    session.run_step_fn(lambda step_context: step_context.session.run(fetch))
-
-
-def timed(function, times: int = STEPS) -> float:
-    """Seconds that a call takes, over several."""
+def timed(function: Callable[[], object], times: int = STEPS) -> float:
+    """Seconds per call, over several."""
     started = time.perf_counter()
     for _ in range(times):
         function()

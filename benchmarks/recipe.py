@@ -8,6 +8,8 @@ the test part is not asked. `--recipes tuned chapter --seeds 20` counts the seed
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import statistics
 import tempfile
 from dataclasses import replace
@@ -16,7 +18,6 @@ from pathlib import Path
 import data
 from training import recipe
 from training.command import positive
-from training.interruption import Interruption
 from training.runtime import load_tensorflow_quietly
 
 TUNED, CHAPTER = recipe.TUNED, recipe.CHAPTER
@@ -38,19 +39,6 @@ NEVER = 1_000_000_000  # evaluations come at the end only
 DEAD_MARGIN = 0.05  # a net that is right hardly more often than by guessing has not trained
 
 
-class Silent:
-    """A loop.Watcher that shows nothing."""
-
-    def stepped(self, values, images_per_second):
-        """Nothing."""
-
-    def evaluated(self, evaluation):
-        """Nothing."""
-
-    def initialized(self, checkpoint, left_out):
-        """Nothing."""
-
-
 def main() -> None:
     """Prints a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -64,12 +52,13 @@ def main() -> None:
     flags = parser.parse_args()
     load_tensorflow_quietly()
     dataset = data.load(flags.dataset, flags.data_dir)
-    parts = data.hold_out(dataset, HELD_OUT[flags.dataset])
+    dataset = data.hold_out(dataset, HELD_OUT[flags.dataset])
     print("| recipe | median | lowest | highest | dead | of seeds |")
     print("| --- | --- | --- | --- | --- | --- |")
     for name in flags.recipes:
         accuracies = [
-            train(*parts, VARIANTS[name], flags.num_epochs, seed) for seed in range(flags.seeds)
+            final_accuracy(dataset, VARIANTS[name], flags.num_epochs, seed)
+            for seed in range(flags.seeds)
         ]
         dead = sum(accuracy < 1 / len(dataset.class_names) + DEAD_MARGIN for accuracy in accuracies)
         figures = (f(accuracies) for f in (statistics.median, min, max))
@@ -77,33 +66,22 @@ def main() -> None:
         print(f"| {name} | {shown} | {dead} | {flags.seeds} |", flush=True)
 
 
-def train(
-    dataset: data.Dataset,
-    held_out: data.Split,
-    chosen: recipe.Recipe,
-    num_epochs: float,
-    seed: int,
+def final_accuracy(
+    dataset: data.Dataset, chosen: recipe.Recipe, num_epochs: float, seed: int
 ) -> float:
-    """Trains once; the accuracy at the end, 0..1, or that of guessing if the run was given up."""
-    from training import loop
-    from training.evaluation import Evaluator
+    """Trains once; the accuracy at the end, 0..1, or that of guessing if the training died."""
+    from train import train
     from training.health import TrainingDied
     from training.saved_run import build_model
 
-    model = build_model(dataset)
     schedule = recipe.make_schedule(
         len(dataset.train.labels), num_epochs, chosen, eval_every=NEVER, seed=seed
     )
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        Evaluator(model, held_out, dataset.class_names) as evaluator,
-    ):
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         try:
-            training = loop.Training(model, dataset, schedule, Path(folder))
-            result = loop.train(training, evaluator, Silent(), Interruption())
+            return train(build_model(dataset), dataset, schedule, Path(folder))["accuracy"]
         except TrainingDied:
             return 1 / len(dataset.class_names)
-    return result.evaluation.accuracy
 
 
 if __name__ == "__main__":

@@ -23,8 +23,10 @@ def main() -> None:
     """Prints the median step, and the kinds of operations that take most of it."""
     load_tensorflow_quietly()
     from squeezenet_model import SqueezeNetModel, tf
-    from training import loop, recipe
+    from training import recipe
+    from training.input_pipeline import TrainingBatches
     from training.runtime import session_config
+    from training.step import build_training_step
 
     rng = np.random.default_rng(0)
     records = rng.integers(0, 256, [10_000, 3 * 32 * 32], np.uint8)
@@ -33,11 +35,11 @@ def main() -> None:
     model = SqueezeNetModel(original_dim=32, resize_dim=24, output_size=10)
     schedule = recipe.make_schedule(50_000, num_epochs=25.6)
     with tf.Graph().as_default() as graph:
-        training_step, input_hook = loop.build_graph(model, dataset, schedule)
-        with tf.train.MonitoredTrainingSession(
-            hooks=[input_hook], config=session_config()
-        ) as monitored:
-            session = monitored._tf_sess()
+        batches = TrainingBatches(dataset, schedule)
+        training_step = build_training_step(model, batches.next_batch, schedule)
+        with tf.Session(config=session_config()) as session:
+            session.run(tf.global_variables_initializer())
+            batches.start_at(session, 0)
             for _ in range(WARM_UP_STEPS):
                 session.run(training_step.step)
             seconds = [timed(session.run, training_step.step) for _ in range(STEPS)]

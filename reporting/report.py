@@ -34,11 +34,11 @@ def report(
     Args:
       run_dir: folder of the run.
       checkpoint: one of its checkpoints; None for the newest.
-      split_name: "train", "test", or "validation" for the images that the run has held out.
-      data_dir: folder of the images' files, if they are not where they were.
-      watch: whether to evaluate each new checkpoint until the training there has ended; the report
-        is on the last one.
-      patience: seconds to wait for a training that has not begun, or that may go on.
+      split_name: "train", "test", or "validation" for the held-out images.
+      data_dir: folder of the images' files, if they have moved.
+      watch: whether to evaluate each new checkpoint until the training there has ended, and report
+        on the last one.
+      patience: seconds to wait for a training that has not begun, or that may continue.
 
     Raises:
       DataError, RunError: with a sentence for the user.
@@ -53,7 +53,7 @@ def report(
     dataset = load_dataset(settings, data_dir)
     split = split_of(dataset, settings, split_name)
     evaluation = None
-    with Evaluator(model, split, dataset.class_names, split_name) as evaluator:
+    with Evaluator(model, split, dataset.class_names) as evaluator:
         for path in checkpoints:
             try:
                 evaluation = evaluator.evaluate(path)
@@ -62,7 +62,7 @@ def report(
             print_evaluation(evaluation, split_name)
         if evaluation is None:
             raise RunError(f"{run_dir}: nothing is trained there, and it has no whole checkpoint.")
-        results = evaluator.summarize(evaluation)
+        results = evaluator.summarize(evaluation, split_name)
     print_report(results, run_dir)
     print_classes(results)
     matrix = confusion_matrix(split.labels, evaluation.predictions, dataset.class_names)

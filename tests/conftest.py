@@ -16,6 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from data import Dataset, Split
 from train import main
+from train import train as train_model
 from training.recipe import TUNED, Schedule
 from training.runtime import load_tensorflow_quietly
 
@@ -42,7 +43,7 @@ def pytest_addoption(parser):
 
 def pytest_collection_modifyitems(items):
     """Puts the longest file first: at the end, one test process would wait for the other."""
-    items.sort(key=lambda item: item.path.name != "test_training_replicas.py")
+    items.sort(key=lambda item: item.path.name != "test_cluster_task.py")
 
 
 def train_command(*flags) -> list[str]:
@@ -152,29 +153,23 @@ def tiny_dataset():
 
 
 @pytest.fixture
-def train(tiny_dataset, tmp_path):
+def train(tiny_dataset, tmp_path, monkeypatch):
     """A function that trains on the tiny data set, in this process, with some numbers changed.
 
     Its attribute `last` is the last step's values; the run's folder is tmp_path.
     """
+    from reporting.progress import Progress
     from squeezenet_model import SqueezeNetModel
-    from training import loop
-    from training.evaluation import Evaluator
-    from training.interruption import Interruption
 
     model = SqueezeNetModel(tiny_dataset.original_dim, tiny_dataset.resize_dim, 3)
+    step_done = Progress.step_done
 
-    class Watcher:
-        def stepped(self, values, images_per_second):
-            function.last = values
-
-        def evaluated(self, evaluation):
-            pass
+    def note(progress, values):
+        function.last = values
+        step_done(progress, values)
 
     def function(**changes):
-        schedule = short_schedule(**changes)
-        with Evaluator(model, tiny_dataset.test, tiny_dataset.class_names) as evaluator:
-            training = loop.Training(model, tiny_dataset, schedule, tmp_path)
-            loop.train(training, evaluator, Watcher(), Interruption())
+        return train_model(model, tiny_dataset, short_schedule(**changes), tmp_path)
 
+    monkeypatch.setattr(Progress, "step_done", note)
     return function

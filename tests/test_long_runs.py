@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from reporting.progress import Progress
 from squeezenet_model import SqueezeNetModel
 from tests.conftest import short_schedule
-from training import loop
-from training.evaluation import Evaluator
-from training.interruption import Interruption
+from train import train as train_model
 
 pytestmark = pytest.mark.slow
 MEGABYTE = 1 << 20
@@ -20,27 +19,19 @@ class SmallNet(SqueezeNetModel):
     FIRE_PARAMS_2 = ((2, 2, "fire2"),)
 
 
-class MemoryWatcher:
-    """Notes the memory of the process at every evaluation."""
+def test_memory_does_not_grow_over_20000_steps(tiny_dataset, tmp_path, monkeypatch):
+    megabytes = []
+    evaluated = Progress.evaluated
 
-    def __init__(self):
-        self.megabytes = []
-
-    def stepped(self, values, images_per_second):
-        pass
-
-    def evaluated(self, evaluation):
+    def note(*arguments):
         pages = int(Path("/proc/self/statm").read_text().split()[1])
-        self.megabytes.append(pages * resource.getpagesize() / MEGABYTE)
+        megabytes.append(pages * resource.getpagesize() / MEGABYTE)
+        evaluated(*arguments)
 
-
-def test_memory_does_not_grow_over_20000_steps(tiny_dataset, tmp_path):
+    monkeypatch.setattr(Progress, "evaluated", note)
     model = SmallNet(tiny_dataset.original_dim, tiny_dataset.resize_dim, 3)
     schedule = short_schedule(total_steps=20_000, eval_every=1_000, num_towers=2)
-    watcher = MemoryWatcher()
-    with Evaluator(model, tiny_dataset.test, tiny_dataset.class_names) as evaluator:
-        training = loop.Training(model, tiny_dataset, schedule, tmp_path)
-        loop.train(training, evaluator, watcher, Interruption())
-    print("memory at each evaluation, in MB:", [round(size) for size in watcher.megabytes])
+    train_model(model, tiny_dataset, schedule, tmp_path)
+    print("memory at each evaluation, in MB:", [round(size) for size in megabytes])
     # The first evaluations fill TensorFlow's pools.
-    assert watcher.megabytes[-1] < watcher.megabytes[4] + 10
+    assert megabytes[-1] < megabytes[4] + 10

@@ -4,13 +4,13 @@ import re
 import signal
 import subprocess
 import sys
-import types
+import time
 
 import pytest
 
-from cluster.config import read_cluster
+from cluster.config import read_config
 from tests.conftest import PROJECT
-from tools.launch_local import cluster_tasks, free_ports
+from tools.launch_local import free_ports, task_configs
 
 
 def command(*arguments):
@@ -23,29 +23,33 @@ def run_local(*arguments):
     )
 
 
-def processes_of(run_dir):
-    """Those that still train there."""
-    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
-    return [line for line in listed.splitlines() if str(run_dir) in line and "train.py" in line]
+def processes_of(folder):
+    """The tasks that run in a folder: process number and command line."""
+    listed = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True).stdout
+    return [
+        line
+        for line in listed.splitlines()
+        if f"--run_dir {folder}" in line and "tools.launch_local" not in line
+    ]
 
 
 def test_gives_each_task_its_place():
-    clusters = {name: read_cluster(config) for name, config in cluster_tasks(3, 2).items()}
-    assert list(clusters) == ["ps 0", "ps 1", "chief", "worker 0", "worker 1"]
-    for name, cluster in clusters.items():
-        assert cluster.name == name
-        assert cluster.num_workers == 3
-    addresses = [a for own in clusters["chief"].addresses.values() for a in own]
-    assert len(set(addresses)) == 5
+    configs = {name: read_config(text) for name, text in task_configs(3).items()}
+    assert list(configs) == ["chief", "worker 0", "worker 1"]
+    for name, config in configs.items():
+        assert list(config.tasks)[config.index + (config.job == "worker")] == name
+    assert len(set(configs["chief"].tasks.values())) == 3
 
 
 def test_free_ports_differ():
     assert len(set(free_ports(20))) == 20
 
 
-@pytest.mark.parametrize("arguments", [["--workers", "0"], ["--ps", "0"], ["--workers", "x"]])
-def test_a_wrong_number_is_one_sentence(arguments):
-    process = run_local(*arguments)
+@pytest.mark.parametrize(
+    "arguments", [["--workers", "0"], ["--restarts", "-1"], ["--workers", "x"]]
+)
+def test_a_wrong_number_is_one_sentence(flag, value):
+    process = run_local(f"--{flag}={value}")
     assert process.returncode == 2
     assert process.stderr.count("\n") == 1
 
@@ -57,40 +61,56 @@ def test_ends_all_with_the_code_of_the_one_that_failed(tmp_path):
     assert not processes_of(tmp_path)
 
 
-@pytest.fixture(scope="module")
-def interrupted(tmp_path_factory):
-    """An asynchronous cluster of two workers that Ctrl-C has ended."""
-    run_dir = tmp_path_factory.mktemp("local") / "run"
-    flags = ["--asynchronous", "--num_epochs", 1_000, "--eval_every", 5, "--run_dir", run_dir]
+def started(folder, *arguments):
+    """A launcher that has begun to train in a folder, and the lines it has printed so far."""
+    flags = ["--num_epochs", 1_000, "--batch_size", 32, "--eval_every", 5, "--run_dir", folder]
     process = subprocess.Popen(
-        command("--", *flags), cwd=PROJECT, stdout=subprocess.PIPE, text=True
+        command(*arguments, "--", *flags),
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
-    try:
-        lines = []
-        for line in process.stdout:
-            lines.append(line)
-            if re.match(r"\[chief\] step \d+: ", line) and len(lines) < 10:
-                process.send_signal(signal.SIGINT)
-                break
-        lines += process.stdout
-        code = process.wait()
-    finally:
-        process.kill()
-    return types.SimpleNamespace(run_dir=run_dir, output="".join(lines), code=code)
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if re.match(r"\[chief\] step \d+: ", line):
+            break
+    return process, lines
 
 
-def test_ctrl_c_ends_all_in_order(interrupted):
-    assert interrupted.code == 130
-    said = r"^\[chief\] stopped at step \d+ of \d+, which is saved"
-    assert re.search(said, interrupted.output, re.MULTILINE)
-    assert "[worker 0] worker 0: done" in interrupted.output
-    assert "[ps 0] ps 0: done" in interrupted.output
-    assert not processes_of(interrupted.run_dir)
+def test_ctrl_c_shuts_all_tasks_down_in_order(tmp_path):
+    process, lines = started(tmp_path / "run")
+    process.send_signal(signal.SIGINT)
+    output = "".join([*lines, *process.stdout])
+    assert process.wait() == 130
+    for name in ("chief", "worker 0"):
+        stopped = rf"^\[{name}\] stopped at step \d+ of \d+, which is saved"
+        assert re.search(stopped, output, re.MULTILINE), output
+    assert not processes_of(tmp_path)
 
 
-def test_a_run_that_is_complete_ends_its_cluster_too(interrupted):
-    flags = ["--asynchronous", "--num_epochs", 0.01, "--run_dir", interrupted.run_dir]
-    process = run_local("--workers", 1, "--", *flags)
-    assert process.returncode == 0, process.stdout
-    assert re.search(r"^\[chief\] test accuracy ", process.stdout, re.MULTILINE)
-    assert "[ps 0] ps 0: done" in process.stdout
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell a child")
+def test_no_task_outlives_a_launcher_that_is_killed(tmp_path):
+    process, _ = started(tmp_path / "run")
+    process.kill()
+    process.communicate()
+    ends = time.monotonic() + 20
+    while processes_of(tmp_path) and time.monotonic() < ends:
+        time.sleep(0.1)
+    assert not processes_of(tmp_path)
+
+
+def test_restarts_all_tasks_when_one_is_lost(tmp_path):
+    process, lines = started(tmp_path / "run", "--restarts", 1)
+    pid = processes_of(tmp_path)[-1].split()[0]
+    subprocess.run(["kill", "-9", pid], check=True)
+    for line in process.stdout:
+        lines.append(line)
+        if re.match(r"\[chief\] step \d+: ", line) and "restarting" in "".join(lines):
+            break
+    process.send_signal(signal.SIGINT)
+    output = "".join([*lines, *process.stdout])
+    assert process.wait() == 130
+    assert re.search(r"^(chief|worker 0) ended: killed by SIGKILL$", output, re.MULTILINE)
+    assert "restarting all tasks (1 of 1)" in output

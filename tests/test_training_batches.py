@@ -57,19 +57,12 @@ class TestShares:
         split = Split(records, np.arange(24, dtype=np.int32))
         return Dataset(split, split, ("a", "b"), original_dim=8, resize_dim=6, mirrored=True)
 
-    @pytest.mark.parametrize(
-        ("count", "asynchronous", "batch_size"), [(1, False, 4), (3, False, 12), (3, True, 4)]
-    )
-    def test_show_every_image_once_an_epoch_among_them(
-        self, numbered, count, asynchronous, batch_size
-    ):
+    @pytest.mark.parametrize(("count", "batch_size"), [(1, 4), (3, 12)])
+    def test_show_every_image_once_an_epoch_among_them(self, numbered, count, batch_size):
         shown = []
         for index in range(count):
-            share = Share(index, count, asynchronous)
-            batches = 24 // (batch_size * (count if asynchronous else 1))
-            for turn in range(batches):
-                step = share.first_batch(0) + turn * share.stride
-                shown += list(batch_at(numbered, batch_size, 0, step, share)[1])
+            for step in range(24 // batch_size):
+                shown += list(batch_at(numbered, batch_size, 0, step, Share(index, count))[1])
         assert sorted(shown) == list(range(24))
 
     def test_together_are_the_batch_of_one_process(self, numbered):
@@ -77,10 +70,6 @@ class TestShares:
         parts = [batch_at(numbered, 12, 0, 5, Share(index, 3)) for index in range(3)]
         for ours, theirs in zip(map(np.concatenate, zip(*parts, strict=True)), whole, strict=True):
             np.testing.assert_array_equal(ours, theirs)
-
-    def test_go_on_behind_the_steps_that_are_done(self):
-        assert Share(2, 3).first_batch(7) == 7
-        assert [Share(index, 3, True).first_batch(7) for index in range(3)] == [6, 7, 8]
 
 
 def test_tensorflow_is_not_needed():

@@ -29,7 +29,7 @@ def checkpoint(model, tmp_path):
 def evaluate(model, dataset, checkpoint):
     with Evaluator(model, dataset.test, dataset.class_names) as evaluator:
         evaluation = evaluator.evaluate(checkpoint)
-        return evaluation, evaluator.summarize(evaluation)
+        return evaluation, evaluator.summarize(evaluation, "test")
 
 
 def test_gives_the_same_in_batches_of_any_size(model, tiny_dataset, checkpoint, monkeypatch):

@@ -17,8 +17,11 @@ def values(step=1, loss=1.0, gradient_norm=2.0) -> TrainingStep:
 
 
 @pytest.fixture
-def health(tmp_path):
-    return Health(tmp_path, num_classes=10)
+def health():
+    return Health(num_classes=10)
+
+
+NAMES = {"loss": "loss", "gradient_norm": "gradient"}
 
 
 class TestAStep:
@@ -26,7 +29,9 @@ class TestAStep:
     @pytest.mark.parametrize("name", ["loss", "gradient_norm"])
     def test_without_finite_numbers_is_the_last(self, health, name, number):
         health.check(values(step=6))
-        with pytest.raises(RunError, match=f"step 7 is {number}.*smaller --learning_rate"):
+        with pytest.raises(
+            RunError, match=f"step 7: the {NAMES[name]} is {number}.*smaller --learning_rate"
+        ):
             health.check(values(step=7, **{name: number}))
 
 
@@ -38,7 +43,9 @@ class TestANetThatOnlyGuesses:
     def test_is_given_up_after_a_while(self, health):
         for step in range(1, PATIENCE):
             health.check(values(step, **STUCK))
-        with pytest.raises(RunError, match=rf"has died; at step {PATIENCE} .*\(2\.303\).*--seed"):
+        with pytest.raises(
+            RunError, match=rf"step {PATIENCE}: the net has died; .*\(2\.303\).*--seed"
+        ):
             health.check(values(PATIENCE, **STUCK))
 
     def test_is_given_up_later_while_its_biases_move(self, health):
@@ -83,6 +90,6 @@ class TestARealTraining:
     def test_whose_loss_is_no_number_keeps_its_last_checkpoint(self, train, tmp_path):
         train(total_steps=4)
         doctor(str(tmp_path / "model.ckpt-4"), "final_conv/kernel", math.inf)
-        with pytest.raises(RunError, match="of step 5 is nan"):
+        with pytest.raises(RunError, match="step 5: the loss is nan"):
             train(total_steps=6)
         assert newest_checkpoint(tmp_path) == str(tmp_path / "model.ckpt-4")

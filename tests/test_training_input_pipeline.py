@@ -5,8 +5,9 @@ import pytest
 
 from data import Split
 from squeezenet_model import SqueezeNetModel, tf
+from tests.conftest import short_schedule
 from training.batches import crop_and_flip
-from training.input_pipeline import preprocessed, standardized, training_dataset
+from training.input_pipeline import TrainingBatches, preprocessed, standardized
 
 
 @pytest.fixture
@@ -49,12 +50,12 @@ def test_evaluation_batches_are_the_chapters_too(model):
     np.testing.assert_allclose(batch, expected, atol=1e-5)
 
 
-class TestDataset:
+class TestTrainingBatches:
     def batches(self, tiny_dataset, first_step, count, seed=0):
         with tf.Graph().as_default(), tf.Session() as session:
-            dataset = training_dataset(tiny_dataset, 4, seed, first_step, [])
-            batch = tf.data.make_one_shot_iterator(dataset).get_next()
-            return [session.run(batch)[1:] for _ in range(count)]
+            batches = TrainingBatches(tiny_dataset, short_schedule(seed=seed))
+            batches.start_at(session, first_step)
+            return [session.run(batches.next_batch)[1:] for _ in range(count)]
 
     def test_gives_crops_with_their_labels(self, tiny_dataset):
         size = 3 * 6 * 6

@@ -15,15 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import data
-from reporting.console import TrainingBar, tensorboard_command
+from reporting.console import tensorboard_command
 from training import recipe
 from training.command import Parser, positive, run_command, seed
 from training.runtime import load_tensorflow_quietly
 
 if TYPE_CHECKING:  # they take seconds to import
     from matplotlib.figure import Figure
-
-    from training.run import RunResult
 
 RATIOS = (0.03125, 0.0625, 0.125, 0.25, 0.5, 1.0)
 NUM_EPOCHS = 4.0
@@ -34,13 +32,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the command.
 
     Returns:
-      Exit code: 0 when all is done, 2 for what only the user can mend, 130 after Ctrl-C, 143 after
-      SIGTERM.
+      Exit code: 0 when all is done, 2 for a user error, 130 after Ctrl-C, 143 after SIGTERM.
     """
     parser = Parser(
         prog="tools.sweep_squeeze_ratio",
         description=__doc__.splitlines()[0],
-        epilog="The same command again goes on where it was stopped.",
+        epilog="Run the same command again to resume.",
     )
     add = parser.add_argument
     add("--dataset", choices=DATASETS, default="digits", help="default: %(default)s")
@@ -89,11 +86,7 @@ def sweep(flags: argparse.Namespace) -> int:
     for squeeze_ratio in flags.ratios:
         run_dir = sweep_dir / f"squeeze_ratio_{squeeze_ratio:g}"
         print(f"squeeze ratio {squeeze_ratio:g}")
-        result = train(flags, dataset, squeeze_ratio, run_dir)
-        if result.signal is not None:
-            print("stopped; the same command goes on from there")
-            return 128 + result.signal
-        done.append((squeeze_ratio, result.results))
+        done.append((squeeze_ratio, train_one(flags, dataset, squeeze_ratio, run_dir)))
     print(f"\n{'squeeze ratio':<14}{'parameters':>11}{'test accuracy':>15}  95% interval")
     for squeeze_ratio, results in done:
         low, high = results["accuracy_interval_95"]
@@ -107,28 +100,29 @@ def sweep(flags: argparse.Namespace) -> int:
     return 0
 
 
-def train(
+def train_one(
     flags: argparse.Namespace, dataset: data.Dataset, squeeze_ratio: float, run_dir: Path
-) -> RunResult:
-    """Trains one ratio from its newest checkpoint to the end."""
-    from training.loop import Training
-    from training.run import run
-    from training.saved_run import build_model, describe
+) -> dict:
+    """Trains one ratio from its newest checkpoint to the end; returns its results."""
+    from train import train
+    from training.run_dir import open_run_dir
+    from training.saved_run import build_model, settings_of
 
     model = build_model(dataset)
     model.FIRE_PARAMS_1 = at_ratio(model.FIRE_PARAMS_1, squeeze_ratio)
     model.FIRE_PARAMS_2 = at_ratio(model.FIRE_PARAMS_2, squeeze_ratio)
     schedule = recipe.make_schedule(len(dataset.train.labels), flags.num_epochs, seed=flags.seed)
-    settings = {
-        **describe(flags.dataset, dataset, model),
-        **schedule.settings(),
-        "squeeze_ratio": squeeze_ratio,
-        "data_dir": flags.data_dir and str(flags.data_dir),
-        "run_dir": str(run_dir),
-    }
-    with TrainingBar(schedule.total_steps, schedule.num_epochs) as bar:
-        training = Training(model, dataset, schedule, run_dir)
-        return run(training, dataset.test, "test", settings, bar)
+    settings = settings_of(
+        flags.dataset,
+        dataset,
+        model,
+        schedule,
+        run_dir,
+        squeeze_ratio=squeeze_ratio,
+        data_dir=flags.data_dir and str(flags.data_dir),
+    )
+    with open_run_dir(run_dir, settings):
+        return train(model, dataset, schedule, run_dir)
 
 
 def at_ratio(fire_params: tuple, squeeze_ratio: float) -> tuple:

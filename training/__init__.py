@@ -1,5 +1,30 @@
 """The parts of a training step, a run and an evaluation, which train.py puts together."""
 
+from __future__ import annotations
+
 
 class RunError(Exception):
     """A user error in a run; the message is one sentence: what is wrong, and what to do."""
+
+
+class Stopped(Exception):
+    """A signal has ended the run in an orderly way; the message says how to resume.
+
+    Attributes:
+      signal: the number of the signal.
+    """
+
+    def __init__(self, message: str, signal: int):
+        super().__init__(message)
+        self.signal = signal
+
+    @classmethod
+    def at(cls, step: int, total_steps: int, signal: int) -> Stopped:
+        """A run that ended after a step, with its checkpoint saved."""
+        if step == 0:
+            return cls("stopped before the first step; run the same command again", signal)
+        return cls(
+            f"stopped at step {step} of {total_steps}, which is saved; run the same command again "
+            "to resume",
+            signal,
+        )

@@ -18,35 +18,18 @@ ORDER, CROPS = range(2)  # what a random stream is for; keeps the streams of one
 
 
 class Share(NamedTuple):
-    """Which part of the batches a process trains on.
+    """Which part of each batch a task of a cluster trains on.
 
     Attributes:
-      index: of the process, among count that train; 0 for one on its own.
-      count: processes that train.
-      asynchronous: whether each has every count-th batch as a whole, or its part of every batch.
+      index: of the task, 0 to count - 1; 0 for a process on its own.
+      count: tasks that train.
     """
 
     index: int = 0
     count: int = 1
-    asynchronous: bool = False
-
-    @property
-    def stride(self) -> int:
-        """From one of its batches to the next."""
-        return self.count if self.asynchronous else 1
-
-    def first_batch(self, step: int) -> int:
-        """The number of its first batch, when so many steps are done."""
-        return step // self.count * self.count + self.index if self.asynchronous else step
 
     def part(self, batch_size: int) -> slice:
-        """Its places in a batch.
-
-        Args:
-          batch_size: a multiple of count, if it shares each batch.
-        """
-        if self.asynchronous:
-            return slice(0, batch_size)
+        """Its places in a batch of batch_size images, a multiple of count."""
         size = batch_size // self.count
         return slice(self.index * size, (self.index + 1) * size)
 

@@ -20,39 +20,57 @@ FILE_NAME = re.compile(
 KEPT = 3
 
 
-class CheckpointWriter:
-    """Saves the variables of the default graph; the newest few checkpoints are kept.
+class Checkpoints:
+    """The checkpoints of a run: restores the newest intact one, saves new ones, keeps a few.
 
-    TensorFlow writes a checkpoint under temporary names and renames them at the end, the index
-    last, so that a process that dies meanwhile leaves the checkpoints before as they were.
+    To be created when the graph in use is complete. TensorFlow writes a checkpoint under temporary
+    names and renames them at the end, the index last, so a process that dies meanwhile leaves the
+    earlier checkpoints as they were.
+
+    Args:
+      run_dir: folder of the run; None for a task of a cluster that keeps no files.
+
+    Attributes:
+      newest: path (without extension) of the newest intact checkpoint, or None.
     """
 
-    def __init__(self, run_dir: Path):
+    def __init__(self, run_dir: Path | None):
         self._run_dir = run_dir
+        self.newest = run_dir and newest_checkpoint(run_dir)
+        self._initialize = tf.global_variables_initializer()
         self._saver = tf.train.Saver(max_to_keep=KEPT)
-        self._saver.recover_last_checkpoints(all_checkpoints(run_dir))
-        for leftover in run_dir.glob(f"{CHECKPOINT_NAME}-*.tempstate*"):
-            leftover.unlink()
+        if run_dir:
+            self._saver.recover_last_checkpoints(all_checkpoints(run_dir))
+            for leftover in run_dir.glob(f"{CHECKPOINT_NAME}-*.tempstate*"):
+                leftover.unlink()
 
-    def restore(self, session: tf.Session, checkpoint: str) -> None:
-        """Gives the session the variables of a checkpoint."""
-        self._saver.restore(session, checkpoint)
+    def restore_or_initialize(self, session: tf.Session) -> int:
+        """Restores the newest checkpoint, or initializes all variables; returns the global_step."""
+        if self.newest is None:
+            session.run(self._initialize)
+            return 0
+        self._saver.restore(session, self.newest)
+        return checkpoint_step(self.newest)
 
-    def save(self, session: tf.Session, step: int) -> str:
-        """Writes the checkpoint of a step and returns its path, without extension.
+    def save(self, session: tf.Session, step: int) -> None:
+        """Writes the checkpoint of a step.
 
         Raises:
-          RunError: the disk is full, or the folder cannot be written any more.
+          RunError: the disk is full, or the folder can no longer be written.
         """
         try:
             path = str(self._run_dir / CHECKPOINT_NAME)
-            return self._saver.save(session, path, step, write_meta_graph=False)
+            self.newest = self._saver.save(session, path, step, write_meta_graph=False)
         except (tf.errors.OpError, OSError, ValueError) as error:
             raise RunError(
                 f"{self._run_dir}: the checkpoint of step {step} cannot be written "
-                f"({reason(error)}); free or mend the disk, then run the same command again: it "
-                "goes on from the checkpoint before."
+                f"({reason(error)}); free some space or fix the disk, then run the same command "
+                "again: it resumes from the checkpoint before."
             ) from error
+
+    def keep_best(self, step: int, accuracy: float) -> None:
+        """Keeps the newest checkpoint as the best one if its accuracy is the highest so far."""
+        keep_best(self._run_dir, self.newest, step, accuracy)
 
 
 def check_fits(checkpoint: str, variables: list[tf.Variable]) -> None:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 
 from data import DataError
-from training import RunError
+from training import RunError, Stopped
 
 
 class Parser(argparse.ArgumentParser):
@@ -53,6 +53,9 @@ def run_command(
     """
     try:
         return command(flags)
+    except Stopped as stopped:
+        print(stopped)
+        return 128 + stopped.signal
     except (DataError, RunError) as error:
         print(f"{name}: error: {error}", file=sys.stderr)
         return 2

@@ -68,42 +68,41 @@ class Evaluator:
     The graph is built once; use it as a context manager, which closes the session.
     """
 
-    def __init__(
-        self,
-        model: SqueezeNetModel,
-        split: Split,
-        class_names: tuple[str, ...],
-        split_name: str = "test",
-    ):
+    def __init__(self, model: SqueezeNetModel, split: Split, class_names: tuple[str, ...]):
         self.model = copy.copy(model)  # run_model_setup leaves its tensors on it
         self.split = split
         self.class_names = class_names
-        self.split_name = split_name
+        self.session: tf.Session | None = None  # until the first checkpoint is restored
+
+    def __enter__(self) -> Evaluator:
+        return self
+
+    def __exit__(self, *exc_info) -> None:
+        if self.session is not None:
+            self.session.close()
+
+    def _build(self) -> None:
+        """Builds the graph; not before it is needed, as a training begins sooner without it."""
         with tf.Graph().as_default():
-            record_size = 3 * model.original_dim**2
+            record_size = 3 * self.model.original_dim**2
             self.records = tf.placeholder(tf.float32, [None, record_size], name="records")
             self.labels = tf.placeholder(tf.int32, [None], name="labels")
-            self.model.run_model_setup(
-                preprocessed(self.records, model), self.labels, is_training=False
-            )
+            inputs = preprocessed(self.records, self.model)
+            self.model.run_model_setup(inputs, self.labels, is_training=False)
             self.global_step = tf.train.get_or_create_global_step()
             self.variables = tf.trainable_variables()
             self.saver = tf.train.Saver()
             self._gradients = None  # built when first asked for
             self.session = tf.Session(config=session_config())
 
-    def __enter__(self) -> Evaluator:
-        return self
-
-    def __exit__(self, *exc_info) -> None:
-        self.session.close()
-
     def restore(self, checkpoint: str) -> None:
-        """Takes the variables of a checkpoint, a path without extension.
+        """Restores the variables of a checkpoint, a path without extension.
 
         Raises:
-          RunError: they are of another net.
+          RunError: they belong to another net.
         """
+        if self.session is None:
+            self._build()
         check_fits(checkpoint, self.variables)
         with self.session.graph.as_default():  # or the saver would restore eagerly
             self.saver.restore(self.session, checkpoint)
@@ -165,7 +164,7 @@ class Evaluator:
         names = (variable.op.name for variable in variables)
         return dict(zip(names, values, strict=True))
 
-    def summarize(self, evaluation: Evaluation) -> dict:
+    def summarize(self, evaluation: Evaluation, split_name: str) -> dict:
         """The evaluation as results.json has it; all shares are 0..1.
 
         class_accuracies are the classes' recalls; the confusion matrix has a row for each class,
@@ -185,7 +184,7 @@ class Evaluator:
         )
         parameters, _ = tf_slim.model_analyzer.analyze_vars(self.variables)
         return {
-            "split": self.split_name,
+            "split": split_name,
             "images": size,
             "accuracy": evaluation.accuracy,
             "accuracy_interval_95": [interval.low, interval.high],

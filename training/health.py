@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 from training import RunError
 from training.step import TrainingStep
@@ -20,30 +19,28 @@ class TrainingDied(RunError):
 
 
 class Health:
-    """Looks at each step of a training; raises when there is nothing left to train.
+    """Checks each step of a training; raises when there is nothing left to train.
 
     Args:
-      run_dir: folder of the run, to name.
       num_classes: of the data set; guessing among them has a loss of ln(num_classes).
     """
 
-    def __init__(self, run_dir: Path, num_classes: int):
-        self._run_dir = run_dir
+    def __init__(self, num_classes: int):
         self._chance = math.log(num_classes)
         self._stuck_steps = [0] * len(VANISHED)
 
     def check(self, values: TrainingStep) -> None:
-        """Looks at one step.
+        """Checks one step.
 
         Raises:
-          TrainingDied: its loss or gradients are not finite, or the net has been as good as
-            guessing, without gradients to speak of, for long.
+          TrainingDied: its loss or gradients are not finite, or the net has done no better than
+            guessing, with hardly any gradient, for many steps.
         """
         for name, value in (("loss", values.loss), ("gradient", values.gradient_norm)):
             if not math.isfinite(value):
                 raise TrainingDied(
-                    f"{self._run_dir}: the {name} of step {values.step} is {value}; the "
-                    "checkpoints before it are kept: train in another --run_dir with a smaller "
+                    f"step {values.step}: the {name} is {value}, so the training cannot continue; "
+                    "its checkpoints are kept: train in another --run_dir with a smaller "
                     "--learning_rate."
                 )
         guesses = abs(values.loss - self._chance) < CHANCE_MARGIN
@@ -52,8 +49,8 @@ class Health:
             self._stuck_steps[index] = self._stuck_steps[index] + 1 if stuck else 0
             if self._stuck_steps[index] >= patience:
                 raise TrainingDied(
-                    f"{self._run_dir}: the net has died; at step {values.step} its loss has been "
-                    f"that of guessing ({self._chance:.3f}) for {patience:,} steps, without "
-                    "gradients to mend it: train in another --run_dir with another --seed, a "
-                    "smaller --learning_rate, or the tuned --recipe."
+                    f"step {values.step}: the net has died; its loss has been that of guessing "
+                    f"({self._chance:.3f}) for {patience:,} steps, with hardly any gradient: train "
+                    "in another --run_dir with another --seed, a smaller --learning_rate, or the "
+                    "tuned --recipe."
                 )

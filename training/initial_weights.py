@@ -14,18 +14,13 @@ from training.saved_run import Run
 LAST_LAYER = "final_conv"  # the only one whose filters stand for the classes
 
 
-def model_scope(recipe: Recipe, caching_device: str | None = None) -> tf.variable_scope:
+def model_scope(recipe: Recipe) -> tf.variable_scope:
     """The variable scope around the net: adds nothing to its names, and says how it begins.
 
     The initializer is the one that tf.layers would take by itself, but drawn as
     `tf.set_random_seed` says: tf.layers' own asks Python's random numbers as well. A variable's
     constraint is applied by every tf.train.Optimizer after each of its steps, so the net that is
     saved is the chapter's, whatever its training asks of the weights.
-
-    Args:
-      recipe: says how the net begins, and what its filters have to keep to.
-      caching_device: where a step keeps a copy of the variables, if they are on another machine:
-        so they are fetched once, not by each tower.
     """
 
     def get_variable(getter, name, *args, **kwargs):
@@ -38,7 +33,6 @@ def model_scope(recipe: Recipe, caching_device: str | None = None) -> tf.variabl
         "",
         initializer=tf.glorot_uniform_initializer(),
         custom_getter=get_variable,
-        caching_device=caching_device,
         reuse=tf.AUTO_REUSE,
     )
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -10,45 +13,79 @@ import tensorflow.compat.v1 as tf
 from data import DataError, Dataset
 from squeezenet_model import SqueezeNetModel
 from training.batches import ALONE, Share, batch_at
+from training.recipe import Schedule
 
 PREFETCHED_BATCHES = 4  # made ahead, so that a step never waits for its batch
 
 
-def training_dataset(
-    dataset: Dataset,
-    batch_size: int,
-    seed: int,
-    first_step: tf.Tensor,
-    errors: list[DataError],
-    share: Share = ALONE,
-) -> tf.data.Dataset:
-    """The training batches from a step on, without end.
+class Batch(NamedTuple):
+    """The tensors of a training batch of N images, or of a task's part of one.
+
+    Attributes:
+      step: int64 scalar, the number of the batch, from 0 on.
+      crops: float32 [N, 3 * resize_dim * resize_dim], 0..255, channel-major; N is static.
+      labels: int32 [N], index into the class names.
+    """
+
+    step: tf.Tensor
+    crops: tf.Tensor
+    labels: tf.Tensor
+
+
+class TrainingBatches:
+    """The training batches as an endless tf.data pipeline in the default graph.
 
     Args:
-      dataset, batch_size, seed, share: as for `batch_at`.
-      first_step: int64 scalar, the step of the first batch.
-      errors: gets what is wrong with the images, as TensorFlow passes only its text on.
+      dataset: its train split is shown.
+      schedule: its batch_size and seed.
+      share: which part of each batch is this task's.
 
-    Returns:
-      A dataset of (step, crops, labels), the last two as `batch_at` gives them.
+    Attributes:
+      next_batch: the Batch of the next step.
     """
-    part = share.part(batch_size)
 
-    def batch(step):
+    def __init__(self, dataset: Dataset, schedule: Schedule, share: Share = ALONE):
+        self._data_errors: list[DataError] = []
+        part = share.part(schedule.batch_size)
+        size = part.stop - part.start
+
+        def read(step):
+            try:
+                return batch_at(dataset, schedule.batch_size, schedule.seed, int(step), share)
+            except DataError as error:  # of which TensorFlow would pass on only the text
+                self._data_errors.append(error)
+                raise
+
+        def batch(step):
+            crops, labels = tf.numpy_function(read, [step], [tf.float32, tf.int32])
+            crops.set_shape([size, 3 * dataset.resize_dim**2])
+            labels.set_shape([size])
+            return step, crops, labels
+
+        with tf.name_scope("input"):
+            self._first_step = tf.placeholder(tf.int64, [], name="first_step")
+            steps = tf.data.Dataset.range(self._first_step, np.iinfo(np.int64).max)
+            batches = steps.map(batch).prefetch(PREFETCHED_BATCHES)
+            self._iterator = tf.data.make_initializable_iterator(batches)
+            self.next_batch = Batch(*self._iterator.get_next())
+
+    def start_at(self, session: tf.Session, step: int) -> None:
+        """Makes the next batch that of the step after `step` steps."""
+        session.run(self._iterator.initializer, {self._first_step: step})
+
+    @contextlib.contextmanager
+    def errors(self) -> Iterator[None]:
+        """In this context, a DataError of the pipeline comes out as itself.
+
+        Raises:
+          DataError: images turn out to be damaged.
+        """
         try:
-            return batch_at(dataset, batch_size, seed, int(step), share)
-        except DataError as error:
-            errors.append(error)
+            yield
+        except tf.errors.OpError:
+            if self._data_errors:
+                raise self._data_errors[0] from None
             raise
-
-    def batch_tensors(step):
-        crops, labels = tf.numpy_function(batch, [step], [tf.float32, tf.int32])
-        crops.set_shape([part.stop - part.start, 3 * dataset.resize_dim**2])
-        labels.set_shape([part.stop - part.start])
-        return step, crops, labels
-
-    steps = tf.data.Dataset.range(first_step, np.iinfo(np.int64).max, share.stride)
-    return steps.map(batch_tensors).prefetch(PREFETCHED_BATCHES)
 
 
 def standardized(crops: tf.Tensor, model: SqueezeNetModel) -> tf.Tensor:

@@ -1,23 +1,88 @@
-"""A faster gradient for the net's 1x1 convolutions."""
+"""Operations of the training graph: dropout that can be repeated, faster 1x1 gradients."""
 
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Iterator
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 from tensorflow.python.ops import nn_grad
+
+from squeezenet_model import SqueezeNetModel
+
+PHILOX = 1  # TensorFlow's number for the counter-based generator (tf.random.Algorithm)
+WORDS_PER_COUNT = 4  # Philox 4x32 gives four 32-bit words for each value of its counter
+# What a random byte does to eight values: each bit doubles one (1) or zeroes it (0). Looking this
+# up is one operation; taking the bits apart would be four.
+DROPOUT_MASKS = 2 * np.unpackbits(
+    np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little"
+).astype(np.float32)
+
+
+def with_reproducible_dropout(
+    model: SqueezeNetModel, seed: int, step: tf.Tensor, first_image: int
+) -> SqueezeNetModel:
+    """A copy of the model, of a subclass whose `custom_dropout` is `reproducible_dropout`."""
+
+    class Tower(type(model)):
+        def custom_dropout(self, inputs, is_training):
+            if not is_training:
+                return inputs
+            return reproducible_dropout(inputs, seed, step, first_image)
+
+    tower = copy.copy(model)
+    tower.__class__ = Tower
+    return tower
+
+
+def reproducible_dropout(
+    inputs: tf.Tensor, seed: int, step: tf.Tensor, first_image: int
+) -> tf.Tensor:
+    """Dropout of rate 0.5 whose mask is a function of (seed, step, place in the batch).
+
+    `tf.layers.dropout` draws from a stream that starts over in each session, so a resumed run would
+    differ from one that was never stopped. Here one random bit decides over one value, and because
+    the generator is a counter, a tower starts at the bits of its own first image: the masks do not
+    depend on the number of towers.
+
+    Args:
+      inputs: float32 [batch, ...], with a static shape.
+      seed: 0 or more.
+      step: int64 scalar, the number of the batch.
+      first_image: place of inputs[0] in the whole batch.
+
+    Returns:
+      float32, the shape of the inputs: each value either doubled or zero.
+    """
+    with tf.name_scope("dropout"):
+        batch, *shape = inputs.shape.as_list()
+        counts = -(-np.prod(shape) // (32 * WORDS_PER_COUNT))  # per image, rounded up
+        words = tf.raw_ops.StatelessRandomUniformFullIntV2(
+            shape=[batch, counts * WORDS_PER_COUNT],
+            key=tf.constant([seed], tf.uint64),
+            counter=tf.stack(
+                [tf.constant(first_image * counts, tf.uint64), tf.cast(step, tf.uint64)]
+            ),
+            alg=PHILOX,
+            dtype=tf.int32,
+        )
+        random_bytes = tf.reshape(tf.bitcast(words, tf.uint8), [batch, -1])
+        mask = tf.reshape(tf.gather(DROPOUT_MASKS, tf.cast(random_bytes, tf.int32)), [batch, -1])
+        return inputs * tf.reshape(mask[:, : np.prod(shape)], inputs.shape)
+
 
 POINTWISE = "PointwiseConv2D"
 
 
 @contextlib.contextmanager
 def pointwise_as_matrix_products() -> Iterator[None]:
-    """Inside of it, 1x1 convolutions are built that tf.gradients differentiates by products.
+    """In this context, tf.gradients computes the gradients of 1x1 convolutions as matrix products.
 
-    To a 1x1 convolution a batch is one matrix, pixels x channels, and its gradients are products
-    of such matrices. oneDNN's own kernel for the filters' gradient reaches a quarter of the speed
-    at which it multiplies matrices. The convolutions themselves stay what they are.
+    For a 1x1 convolution a batch is one matrix, pixels x channels, and its gradients are products
+    of such matrices. oneDNN's own kernel for the filters' gradient runs at a quarter of the speed
+    of its matrix product. The convolutions themselves do not change.
     """
     with tf.get_default_graph().gradient_override_map({"Conv2D": POINTWISE}):
         yield

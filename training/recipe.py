@@ -104,21 +104,14 @@ class Schedule:
     summarize_layers: bool = False
     profile: bool = False
 
-    def settings(self) -> dict:
-        """All of it as settings.json has it, the recipe by its name."""
-        return dataclasses.asdict(self) | {"recipe": self.recipe.name}
+    @property
+    def is_the_chapters(self) -> bool:
+        """Whether the optimizer is the chapter's own: Adam at its defaults."""
+        return self.recipe == CHAPTER and self.learning_rate == CHAPTER.learning_rate
 
-    def is_evaluated(self, step: int, last_step: int | None = None) -> bool:
-        """Whether the checkpoint of a step is evaluated: every eval_every steps, and the last.
-
-        Args:
-          step: the step.
-          last_step: the one that was asked for before; None for the one before it. (With others
-            taking steps too, a process does not see all of them.)
-        """
-        last_step = step - 1 if last_step is None else last_step
-        is_due = step // self.eval_every > last_step // self.eval_every
-        return is_due or step >= self.total_steps
+    def is_evaluated(self, step: int) -> bool:
+        """Whether the checkpoint of a step is evaluated: every eval_every steps, and the last."""
+        return step % self.eval_every == 0 or step >= self.total_steps
 
 
 def num_epochs(dataset_name: str) -> float:

@@ -35,7 +35,7 @@ def load_tensorflow_quietly() -> None:
     TF_CPP_MIN_LOG_LEVEL alone does not stop what TensorFlow 2.21 logs in its start-up: those lines
     go straight to file descriptor 2. Anything else that is written there comes through.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # errors reach Python as exceptions
     with filtered_stderr(CHATTER):
         from squeezenet_model import tf
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from data import DataError, Dataset, Split
 from squeezenet_model import SqueezeNetModel
 from training import RunError
 from training.checkpoints import find_damage, newest_checkpoint
+from training.recipe import Schedule
 from training.run_dir import check_name, read_settings
 
 CIFAR10_CROP = 24  # side of what the net sees of an image of CIFAR-10, in pixels
@@ -20,8 +22,19 @@ def build_model(dataset: Dataset) -> SqueezeNetModel:
     return SqueezeNetModel(dataset.original_dim, dataset.resize_dim, len(dataset.class_names))
 
 
-def describe(dataset_name: str, dataset: Dataset, model: SqueezeNetModel) -> dict:
-    """The part of settings.json that says what a checkpoint fits: classes, images, the net."""
+def settings_of(
+    dataset_name: str,
+    dataset: Dataset,
+    model: SqueezeNetModel,
+    schedule: Schedule,
+    run_dir: Path,
+    **others,
+) -> dict:
+    """What settings.json holds: the net and the classes a checkpoint fits, and the schedule.
+
+    Args:
+      others: what else the run depends on, in values that JSON has.
+    """
     return {
         "dataset": dataset_name,
         "class_names": list(dataset.class_names),
@@ -29,6 +42,10 @@ def describe(dataset_name: str, dataset: Dataset, model: SqueezeNetModel) -> dic
         "resize_dim": model.resize_dim,
         "fire_params_1": [list(params) for params in model.FIRE_PARAMS_1],
         "fire_params_2": [list(params) for params in model.FIRE_PARAMS_2],
+        **dataclasses.asdict(schedule),
+        "recipe": schedule.recipe.name,
+        "run_dir": str(run_dir),
+        **others,
     }
 
 

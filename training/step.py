@@ -1,41 +1,30 @@
-"""One training step as TF1's multi-tower graph: shared variables, averaged gradients.
+"""One training step: towers, their mean gradient, one step of the optimizers.
 
 Each tower is the whole net on its part of the batch. On a CPU the towers run side by side, one
-core each, and small ones keep their values in the core's cache; GPUs get one each. The mathematics
-is that of one tower with the whole batch. The pattern is the one of TensorFlow's own CIFAR-10
-tutorial for several GPUs (tutorials/image/cifar10).
+core each, and small ones keep their values in the core's cache; each GPU gets one. The result is
+that of one tower with the whole batch. TF1's CIFAR-10 tutorial for several GPUs builds its graph
+in the same way (tensorflow/models, tutorials/image/cifar10).
 """
 
 from __future__ import annotations
 
-import copy
-import functools
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
-import numpy as np
 import tensorflow.compat.v1 as tf
 
 from squeezenet_model import SqueezeNetModel
-from training import initial_weights, optimizers
-from training.input_pipeline import standardized
-from training.ops import pointwise_as_matrix_products
+from training.batches import ALONE, Share
+from training.initial_weights import model_scope
+from training.input_pipeline import Batch, standardized
+from training.ops import pointwise_as_matrix_products, with_reproducible_dropout
+from training.optimizers import apply_gradients, learning_rate
 from training.recipe import Schedule
 from training.runtime import tower_device
 
-if TYPE_CHECKING:
-    from training.replicas import Replica
-
-PHILOX = 1  # TensorFlow's number for the counter-based generator (tf.random.Algorithm)
-WORDS_PER_COUNT = 4  # Philox 4x32 gives four 32-bit words for each value of its counter
-# What a random byte makes of eight values: each bit doubles one (1) or zeroes it (0). Looked up,
-# as that is one operation, where taking the bits apart are four.
-DROPOUT_MASKS = 2 * np.unpackbits(
-    np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little"
-).astype(np.float32)
-
 
 class TrainingStep(NamedTuple):
-    """Tensors of one training step.
+    """The tensors of one training step; session.run returns their values under the same names.
 
     Attributes:
       step: int64 scalar, number of steps taken after this one; fetching it takes the step.
@@ -52,123 +41,86 @@ class TrainingStep(NamedTuple):
     gradient_norm: tf.Tensor
 
 
-def reproducible_dropout(
-    inputs: tf.Tensor, is_training: bool, seed: int, step: tf.Tensor, first_image: int
-) -> tf.Tensor:
-    """Dropout of rate 0.5 whose mask is a function of (seed, step, place in the batch).
+class Gradients(NamedTuple):
+    """What a batch, or a task's part of it, says about the weights.
 
-    It takes the place of the model's `custom_dropout` in training: `tf.layers.dropout` draws from
-    a stream that begins anew in each session, so a resumed run would not repeat the run that was
-    never stopped. One random bit decides over one value, and as the generator counts, a tower
-    starts at the bits of its own first image: the masks do not depend on the number of towers.
-
-    Args:
-      inputs: float32 [batch, ...], with a static shape.
-      is_training: False returns the inputs as they are.
-      seed: 0 or more.
-      step: int64 scalar, the number of the batch.
-      first_image: place of inputs[0] in the whole batch.
-
-    Returns:
-      float32, the shape of the inputs: each value either doubled or zero.
+    Attributes:
+      gradients: one float32 tensor for each trainable variable.
+      loss, accuracy: as in TrainingStep.
     """
-    if not is_training:
-        return inputs
-    with tf.name_scope("dropout"):
-        batch, *shape = inputs.shape.as_list()
-        counts = -(-np.prod(shape) // (32 * WORDS_PER_COUNT))  # per image, rounded up
-        words = tf.raw_ops.StatelessRandomUniformFullIntV2(
-            shape=[batch, counts * WORDS_PER_COUNT],
-            key=tf.constant([seed], tf.uint64),
-            counter=tf.stack(
-                [tf.constant(first_image * counts, tf.uint64), tf.cast(step, tf.uint64)]
-            ),
-            alg=PHILOX,
-            dtype=tf.int32,
-        )
-        random_bytes = tf.reshape(tf.bitcast(words, tf.uint8), [batch, -1])
-        mask = tf.reshape(tf.gather(DROPOUT_MASKS, tf.cast(random_bytes, tf.int32)), [batch, -1])
-        return inputs * tf.reshape(mask[:, : np.prod(shape)], inputs.shape)
+
+    gradients: list[tf.Tensor]
+    loss: tf.Tensor
+    accuracy: tf.Tensor
 
 
 def build_training_step(
     model: SqueezeNetModel,
-    batch_step: tf.Tensor,
-    crops: tf.Tensor,
-    labels: tf.Tensor,
+    batch: Batch,
     schedule: Schedule,
-    replica: Replica | None = None,
+    share: Share = ALONE,
+    all_reduce: Callable[[Gradients], Gradients] | None = None,
 ) -> TrainingStep:
-    """Builds the towers, the average of their gradients, and one step of the recipe on it.
+    """Builds the graph of one step: batch -> towers -> mean gradient -> optimizers.
 
     Args:
-      model: the net to train; its variables get their names from its own scopes.
-      batch_step: int64 scalar, the number of the batch, from 0 on.
-      crops: float32 [batch, 3 * resize_dim * resize_dim], 0..255, channel-major, with a static
-        batch.
-      labels: int32 [batch].
-      schedule: its num_towers divides batch.
-      replica: this process's part in a cluster; None for a process on its own.
+      model: the net to train; its variables are named after its own scopes.
+      batch: this task's part of the batch, of a static size that schedule.num_towers divides.
+      schedule: the numbers of the training.
+      share: which part of the batch that is.
+      all_reduce: averages over the tasks of a cluster; None for a process on its own.
     """
     global_step = tf.train.get_or_create_global_step()
-    rate = optimizers.learning_rate(global_step, schedule)
-    gradients, loss, accuracy = build_towers(model, batch_step, crops, labels, schedule, replica)
-    if replica and not replica.asynchronous:
-        with tf.control_dependencies(replica.push(gradients, [loss, accuracy], batch_step)):
-            if not replica.is_chief:
-                norm = tf.linalg.global_norm(gradients)
-                return TrainingStep(replica.next_step(), loss, accuracy, rate, norm)
-            gradients, (loss, accuracy) = replica.take_means()
-    apply_gradients = optimizers.apply_gradients(
-        gradients, tf.trainable_variables(), rate, schedule.recipe, global_step
-    )
-    with tf.control_dependencies([apply_gradients]):
+    rate = learning_rate(global_step, schedule)
+    if schedule.num_towers == 1 and schedule.is_the_chapters and all_reduce is None:
+        mean, train_op = build_chapters_step(model, batch, schedule)
+    else:
+        mean = build_towers(model, batch, schedule, share)
+        if all_reduce is not None:
+            mean = all_reduce(mean)
+        train_op = apply_gradients(
+            mean.gradients, tf.trainable_variables(), rate, schedule.recipe, global_step
+        )
+    with tf.control_dependencies([train_op]):
         step = global_step.read_value()
-    if replica:
-        step = replica.tell_others(step)
-    return TrainingStep(step, loss, accuracy, rate, tf.linalg.global_norm(gradients))
+    return TrainingStep(step, mean.loss, mean.accuracy, rate, tf.linalg.global_norm(mean.gradients))
+
+
+def build_chapters_step(
+    model: SqueezeNetModel, batch: Batch, schedule: Schedule
+) -> tuple[Gradients, tf.Operation]:
+    """The class's own step of Adam, as `run_model_setup` builds it: one tower, nothing added."""
+    net = with_reproducible_dropout(model, schedule.seed, batch.step, first_image=0)
+    with tower_device(0, schedule.num_gpus), model_scope(schedule.recipe):
+        net.run_model_setup(standardized(batch.crops, model), batch.labels, is_training=True)
+    gradients = [gradient for gradient, _ in net.gradients]
+    return Gradients(gradients, net.loss, net.accuracy), net.train_op
 
 
 def build_towers(
-    model: SqueezeNetModel,
-    batch_step: tf.Tensor,
-    crops: tf.Tensor,
-    labels: tf.Tensor,
-    schedule: Schedule,
-    replica: Replica | None,
-) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor]:
-    """The mean gradients of the trainable variables, and the mean loss and accuracy of a batch."""
+    model: SqueezeNetModel, batch: Batch, schedule: Schedule, share: Share
+) -> Gradients:
+    """The means over the towers, each of which works on its own part of the batch."""
     num_towers = schedule.num_towers
-    tower_batch = crops.shape[0] // num_towers
-    first_image = replica.share.part(schedule.batch_size).start if replica else 0
-    losses, hits, gradients = [], [], []
-    tower_inputs = zip(tf.split(crops, num_towers), tf.split(labels, num_towers), strict=True)
-    for index, (tower_crops, tower_labels) in enumerate(tower_inputs):
-        tower = copy.copy(model)
-        tower.custom_dropout = functools.partial(
-            reproducible_dropout,
-            seed=schedule.seed,
-            step=batch_step,
-            first_image=first_image + index * tower_batch,
+    tower_batch = batch.crops.shape[0] // num_towers
+    first_image = share.part(schedule.batch_size).start
+    towers = []
+    inputs = zip(tf.split(batch.crops, num_towers), tf.split(batch.labels, num_towers), strict=True)
+    for index, (crops, labels) in enumerate(inputs):
+        tower = with_reproducible_dropout(
+            model, schedule.seed, batch.step, first_image + index * tower_batch
         )
         with (
             tf.name_scope(f"tower_{index}"),
             tower_device(index, schedule.num_gpus),
-            initial_weights.model_scope(schedule.recipe, replica and replica.device),
+            model_scope(schedule.recipe),
             pointwise_as_matrix_products(),
         ):
-            logits = tower.model_layers(standardized(tower_crops, model), is_training=True)
-            loss, accuracy = loss_and_accuracy(logits, tower_labels)
-            losses.append(loss)
-            hits.append(accuracy)
-            gradients.append(tf.gradients(loss, tf.trainable_variables()))
+            logits = tower.model_layers(standardized(crops, model), is_training=True)
+            loss, accuracy = tower.loss_and_accuracy(logits, labels)
+            gradients = tf.gradients(loss, tf.trainable_variables())
+            towers.append(Gradients(gradients, loss, accuracy))
     with tf.name_scope("average_gradients"):
-        averages = [tf.add_n(parts) / num_towers for parts in zip(*gradients, strict=True)]
-    return averages, tf.add_n(losses) / num_towers, tf.add_n(hits) / num_towers
-
-
-def loss_and_accuracy(logits: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Mean cross-entropy in nats, and share predicted right (0..1), of logits [batch, classes]."""
-    loss = tf.losses.sparse_softmax_cross_entropy(labels, logits)
-    right = tf.equal(tf.argmax(logits, axis=-1, output_type=tf.int32), labels)
-    return loss, tf.reduce_mean(tf.cast(right, tf.float32))
+        gradients, losses, accuracies = zip(*towers, strict=True)
+        means = [tf.add_n(parts) / num_towers for parts in zip(*gradients, strict=True)]
+    return Gradients(means, tf.add_n(losses) / num_towers, tf.add_n(accuracies) / num_towers)

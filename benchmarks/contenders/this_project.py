@@ -8,18 +8,21 @@ import tempfile
 
 import train
 from benchmarks.contenders.turns import Turns
+from training import runtime
 
 
 def main() -> None:
     """Trains until it is stopped, in a folder that nobody needs afterwards."""
     turns = Turns()
+    runtime.load_tensorflow_quietly()
+    from reporting import progress
 
-    class TurnTakingBar(train.TrainingBar):
+    class TurnTakingBar(progress.TrainingBar):
         def stepped(self, values, images_per_second):
             super().stepped(values, images_per_second)
             turns.step_done()
 
-    train.TrainingBar = TurnTakingBar
+    progress.TrainingBar = TurnTakingBar
     data_dir, *flags = sys.argv[1:]
     with tempfile.TemporaryDirectory() as run_dir:
         train.main(["--dataset", "cifar10", "--data_dir", data_dir, "--run_dir", run_dir, *flags])

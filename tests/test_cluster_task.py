@@ -1,0 +1,244 @@
+"""A real cluster on this machine: it takes the steps of one process, and survives what may happen.
+
+Each task is train.py in a process of its own, which keeps all checkpoints and prints a digest of
+its variables at the end.
+"""
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from cluster.config import Config
+from cluster.task import ANSWERS, CLOSED, SILENT, Task, probe
+from tests.conftest import PROJECT, train_here
+from tools.launch_local import free_ports, task_configs
+from training import RunError, checkpoints
+from training.checkpoints import newest_checkpoint
+
+SECONDS = 150.0  # more than anything here takes
+LAST_STEP = 24
+FLAGS = ["--batch_size", "32", "--num_epochs", "1", "--eval_every", "2", "--run_dir", "run"]
+TASK = """
+import hashlib, os, sys
+from training.runtime import load_tensorflow_quietly
+load_tensorflow_quietly()
+import tensorflow.compat.v1 as tf
+import train
+from cluster import task
+from training import checkpoints
+
+checkpoints.KEPT = 100
+if "PATIENCE" in os.environ:
+    task.LOOK_SECONDS, task.REPORT_SECONDS = 0.5, 2.0
+    task.PATIENCE_SECONDS = float(os.environ["PATIENCE"])
+wait_for_all = task.Task.wait_for_all
+
+def print_digest(self, session):
+    values = b"".join(value.tobytes() for value in session.run(tf.global_variables()))
+    print("variables", hashlib.sha256(values).hexdigest(), flush=True)
+    wait_for_all(self, session)
+
+task.Task.wait_for_all = print_digest
+sys.exit(train.main(sys.argv[1:]))
+"""
+
+
+class Process:
+    """A task in a process, and the lines that it has printed."""
+
+    def __init__(self, config, cwd, environment):
+        self.lines = []
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", TASK, *FLAGS],
+            cwd=cwd,
+            env=os.environ | {"TF_CONFIG": config, "PYTHONPATH": str(PROJECT)} | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._reader = threading.Thread(target=lambda: self.lines.extend(self.process.stdout))
+        self._reader.start()
+
+    def wait_for_line(self, pattern):
+        """The first line, from now on or before, that the pattern matches."""
+        ends = time.monotonic() + SECONDS
+        while time.monotonic() < ends:
+            for line in list(self.lines):
+                if re.match(pattern, line):
+                    return line
+            assert self.process.poll() is None, self.lines
+            time.sleep(0.02)
+        raise AssertionError(self.lines)
+
+    def send(self, number):
+        self.process.send_signal(number)
+
+    def ended(self):
+        """Its exit code and all that it has printed."""
+        code = self.process.wait(SECONDS)
+        self._reader.join()
+        return code, "".join(self.lines)
+
+
+@contextlib.contextmanager
+def two_tasks(cwd, **environment):
+    """The chief and worker 0 of a cluster; both are killed at the end if they still run."""
+    processes = [Process(config, cwd, environment) for config in task_configs(2).values()]
+    try:
+        yield processes
+    finally:
+        for each in processes:
+            each.process.kill()
+            each.ended()
+
+
+def digest(output):
+    return re.search(r"^variables (\w+)$", output, re.MULTILINE)[1]
+
+
+def variables(checkpoint):
+    reader = tf.train.NewCheckpointReader(str(checkpoint))
+    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+
+
+def last_checkpoint(folder):
+    return {
+        path.name: path.read_bytes() for path in (folder / "run").glob(f"model.ckpt-{LAST_STEP}.*")
+    }
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The folder of a cluster's run that nothing happened to, and what each task printed."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    with two_tasks(folder) as processes:
+        ends = [each.ended() for each in processes]
+    assert [code for code, _ in ends] == [0, 0], ends
+    return folder, [output for _, output in ends]
+
+
+class TestARun:
+    def test_leaves_equal_variables_in_all_tasks_to_the_bit(self, undisturbed):
+        _, (chief, worker) = undisturbed
+        assert digest(chief) == digest(worker)
+
+    def test_takes_the_steps_of_one_process_with_the_whole_batch(
+        self, undisturbed, tmp_path, monkeypatch
+    ):
+        """Up to rounding, which the optimizers amplify with each step: hence only the first few."""
+        monkeypatch.delenv("TF_CONFIG", raising=False)
+        monkeypatch.setattr(checkpoints, "KEPT", 100)
+        assert train_here(*FLAGS, "--batch_size", 64, cwd=tmp_path).returncode == 0
+        expected = variables(tmp_path / "run" / "model.ckpt-2")
+        for name, ours in variables(undisturbed[0] / "run" / "model.ckpt-2").items():
+            difference = np.abs(ours - expected[name])
+            assert difference.mean() < 1e-4, name
+            assert difference.max() < 1e-3, name
+
+    def test_is_shown_by_the_chief_alone(self, undisturbed):
+        _, (chief, worker) = undisturbed
+        assert re.search(r"^test accuracy ", chief, re.MULTILINE)
+        assert "accuracy" not in worker
+        assert worker.splitlines()[-1] == "worker 0: done"
+        assert worker.startswith(("worker 0: training with chief", "worker 0: waiting for chief"))
+
+    def test_can_be_taken_over_by_one_process(self, undisturbed, monkeypatch):
+        """With the batch of all tasks; asked for no more steps, it evaluates what is there."""
+        monkeypatch.delenv("TF_CONFIG", raising=False)
+        process = train_here(*FLAGS, "--batch_size", 64, cwd=undisturbed[0])
+        assert process.returncode == 0, process.stderr
+        assert process.stdout.startswith(f"step {LAST_STEP}: test accuracy ")
+
+
+@pytest.mark.parametrize(("killed", "name"), [("worker", "worker 0"), ("chief", "chief")])
+def test_a_task_that_is_killed_is_named_and_costs_nothing(killed, name, undisturbed, tmp_path):
+    with two_tasks(tmp_path) as (chief, worker):
+        chief.wait_for_line("step 4: ")
+        lost, other = (worker, chief) if killed == "worker" else (chief, worker)
+        lost.send(signal.SIGKILL)
+        code, output = other.ended()
+    assert code == 2, output
+    sentence = rf"train\.py: error: .*: lost {name} at localhost:\d+; start all tasks again.*"
+    assert re.fullmatch(sentence, output.splitlines()[-1]), output
+    assert "Traceback" not in output
+    with two_tasks(tmp_path) as processes:
+        outputs = [each.ended()[1] for each in processes]
+    assert digest(outputs[0]) == digest(outputs[1]) == digest(undisturbed[1][0])
+    assert last_checkpoint(tmp_path) == last_checkpoint(undisturbed[0])
+
+
+class TestASignal:
+    """To any task: the step in progress ends in all of them, and the chief saves it."""
+
+    def test_stops_all_tasks_after_the_same_step(self, tmp_path):
+        with two_tasks(tmp_path) as (chief, worker):
+            chief.wait_for_line("step 2: ")
+            worker.send(signal.SIGTERM)
+            ends = [each.ended() for each in (chief, worker)]
+        assert [code for code, _ in ends] == [143, 143], ends
+        last = {output.splitlines()[-1] for _, output in ends}
+        assert len(last) == 1, ends
+        step = re.match(r"stopped at step (\d+) of 24, which is saved", last.pop())[1]
+        assert newest_checkpoint(tmp_path / "run").endswith(f"model.ckpt-{step}")
+
+
+class TestATaskThatIsFrozen:
+    def test_is_named_while_it_is_waited_for_and_then_given_up(self, tmp_path):
+        with two_tasks(tmp_path, PATIENCE="6") as (chief, worker):
+            chief.wait_for_line("step 2: ")
+            worker.send(signal.SIGSTOP)
+            code, output = chief.ended()
+        assert code == 2, output
+        assert re.search(r"^chief: waiting for worker 0 at localhost:\d+$", output, re.MULTILINE)
+        assert re.search(r"chief: lost worker 0 at localhost:\d+; start all tasks", output)
+
+
+class TestTheStart:
+    @pytest.fixture
+    def config(self):
+        chief, worker = (f"localhost:{port}" for port in free_ports(2))
+        return Config({"chief": [chief], "worker": [worker]}, "chief", 0)
+
+    def test_names_a_task_that_does_not_come_up(self, config, monkeypatch, capsys):
+        monkeypatch.setattr("cluster.task.START_SECONDS", 0.2)
+        (worker,) = config.addresses["worker"]
+        with (
+            pytest.raises(RunError, match=f"worker 0 at {worker} did not start within 0 seconds"),
+            Task(config).joined(),
+        ):
+            pass
+        assert capsys.readouterr().out == f"chief: waiting for worker 0 at {worker} to start\n"
+
+    def test_names_a_port_that_is_taken(self, config):
+        host, port = config.addresses["chief"][0].split(":")
+        taken = pytest.raises(RunError, match=f"chief: cannot listen at {host}:{port}")
+        with socket.create_server((host, int(port))), taken:
+            Task(config)._start_server()
+
+
+class TestAPort:
+    """What a look at a task's port finds out."""
+
+    def test_of_a_server_answers(self):
+        (port,) = free_ports(1)
+        server = tf.train.Server({"chief": [f"localhost:{port}"]}, "chief", 0)
+        assert server.target
+        assert probe(f"localhost:{port}") is ANSWERS
+
+    def test_that_accepts_but_says_nothing_is_silent(self):
+        with socket.create_server(("localhost", 0)) as frozen:
+            assert probe(f"localhost:{frozen.getsockname()[1]}", seconds=0.2) is SILENT
+
+    def test_that_nobody_listens_at_is_closed(self):
+        (port,) = free_ports(1)
+        assert probe(f"localhost:{port}") is CLOSED

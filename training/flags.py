@@ -1,0 +1,177 @@
+"""The flags of train.py, and the schedule they ask for. No TensorFlow: `--help` must not wait."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import data
+from training import recipe
+from training.command import Parser, positive, seed
+from training.run_dir import PRETRAINED
+
+DEFAULT_DATASET = "digits"
+
+
+def parse_flags(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Reads the command line; a wrong flag ends the program with exit code 2."""
+    parser = Parser(
+        prog="train.py",
+        description='Train the SqueezeNet of the chapter "Fire Module" and evaluate it.',
+        epilog="Run the same command again to resume from the newest checkpoint in --run_dir.",
+        allow_abbrev=False,
+    )
+    add_run_flags(parser.add_argument)
+    add_training_flags(parser.add_argument)
+    add_evaluation_flags(parser.add_argument)
+    flags = parser.parse_args(arguments)
+    for name in ("checkpoint", "split", "watch"):
+        if getattr(flags, name) and not flags.eval_only:
+            parser.error(f"--{name} needs --eval_only")
+    if flags.checkpoint and (flags.watch or flags.run_dir):
+        parser.error("--checkpoint names a run and one checkpoint of it; drop the other flag")
+    if flags.num_towers and flags.batch_size % flags.num_towers:
+        parser.error(
+            f"--num_towers {flags.num_towers} does not divide --batch_size {flags.batch_size}"
+        )
+    return flags
+
+
+def add_run_flags(add: Callable) -> None:
+    """Adds the flags for what to train on, and where."""
+    add(
+        "--dataset",
+        help=f"{', '.join(data.names())}, or a folder of your own photos with one subfolder per "
+        f"class (default: {DEFAULT_DATASET}, which need no download)",
+    )
+    add(
+        "--original_dim",
+        type=positive(int, 1_024),
+        help="side in pixels to which your photos are resized; the net sees a crop of three "
+        "quarters of it (default: 32)",
+    )
+    add("--data_dir", type=Path, help="folder with the data set's files (default: data/downloads)")
+    add("--run_dir", type=Path, help="folder of the run (default: runs/<dataset>)")
+    add(
+        "--init_from",
+        type=Path,
+        nargs="?",
+        const=PRETRAINED,
+        help="warm start: a run's folder, or a checkpoint in one (default: random weights; the "
+        "flag alone means the included CIFAR-10 model)",
+    )
+
+
+def add_evaluation_flags(add: Callable) -> None:
+    """Adds the flags for evaluation without training."""
+    add("--eval_only", action="store_true", help="evaluate the newest checkpoint; do not train")
+    add("--checkpoint", type=Path, help="evaluate this one (default: the newest in --run_dir)")
+    add(
+        "--split",
+        choices=("train", "validation", "test"),
+        help="the images to evaluate on (default: test)",
+    )
+    add(
+        "--watch",
+        action="store_true",
+        help="evaluate every new checkpoint until the training in --run_dir ends",
+    )
+
+
+def add_training_flags(add: Callable) -> None:
+    """Adds the flags for how to train, and what to record."""
+    add(
+        "--num_epochs",
+        type=positive(float, 1_000_000),
+        help="passes over the training images "
+        f"(default: {recipe.NUM_EPOCHS['digits']:g} for digits, "
+        f"{recipe.NUM_EPOCHS['cifar10']:g} for cifar10, which is 10,000 steps, "
+        f"{recipe.NUM_EPOCHS_ELSEWHERE:g} for your own photos)",
+    )
+    add(
+        "--batch_size",
+        type=positive(int, 65_536),
+        default=recipe.BATCH_SIZE,
+        help="images per step; in a cluster, per task (default: %(default)s)",
+    )
+    add(
+        "--recipe",
+        choices=recipe.RECIPES,
+        default=recipe.TUNED.name,
+        help="tuned trains much better; chapter is the course's own, Adam at its defaults "
+        "(default: %(default)s)",
+    )
+    add(
+        "--learning_rate",
+        type=positive(float, 1_000),
+        help="peak learning rate (default: "
+        + ", ".join(f"{r.learning_rate:g} for {name}" for name, r in recipe.RECIPES.items())
+        + ")",
+    )
+    add(
+        "--held_out",
+        type=positive(int, 1_000_000_000),
+        help="hold out this many training images and evaluate on them, not on the test set "
+        "(default: none)",
+    )
+    add(
+        "--eval_every",
+        type=positive(int, 1_000_000_000),
+        help="steps between checkpoints, each of which is evaluated "
+        f"(default: a tenth of the run, at most {recipe.MOST_STEPS_BETWEEN_EVALS:,})",
+    )
+    add(
+        "--num_towers",
+        type=positive(int, 64),
+        help="equal parts of a batch that are processed in parallel (default: one per GPU; on a "
+        "CPU one per 32 images, or one per core if that is more)",
+    )
+    add("--seed", type=seed, default=0, help="random seed (default: 0)")
+    add(
+        "--summarize_layers",
+        action="store_true",
+        help="also record activations and gradients for TensorBoard",
+    )
+    add(
+        "--profile",
+        action="store_true",
+        help="trace one step: trace.json in --run_dir, for chrome://tracing or ui.perfetto.dev",
+    )
+
+
+def dataset_of(flags: argparse.Namespace) -> str:
+    """The data set's name, or the full path of a folder of photos."""
+    return data.full_name(flags.dataset or DEFAULT_DATASET)
+
+
+def run_dir_of(flags: argparse.Namespace) -> Path:
+    """The folder of the run; named after the data set unless --run_dir is given."""
+    return flags.run_dir or Path("runs", os.path.basename(dataset_of(flags)))
+
+
+def schedule_of(
+    flags: argparse.Namespace, num_images: int, num_tasks: int = 1, num_gpus: int = 0
+) -> recipe.Schedule:
+    """The schedule that the flags ask for; what they leave open follows the recipe.
+
+    Args:
+      num_images: training images.
+      num_tasks: tasks that train, in a cluster.
+      num_gpus: GPUs of this machine.
+    """
+    cores = recipe.visible_cores()
+    return recipe.make_schedule(
+        num_images,
+        num_epochs=flags.num_epochs or recipe.num_epochs(dataset_of(flags)),
+        recipe=recipe.RECIPES[flags.recipe],
+        batch_size=flags.batch_size * num_tasks,
+        learning_rate=flags.learning_rate,
+        eval_every=flags.eval_every,
+        num_towers=flags.num_towers or recipe.towers_for(flags.batch_size, cores, num_gpus),
+        num_gpus=num_gpus,
+        seed=flags.seed,
+        summarize_layers=flags.summarize_layers,
+        profile=flags.profile,
+    )
