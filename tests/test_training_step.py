@@ -5,9 +5,11 @@ import pytest
 
 from squeezenet_model import SqueezeNetModel, tf
 from tests.conftest import short_schedule
-from training.recipe import towers_for
+from training.input_pipeline import Batch
+from training.ops import reproducible_dropout, with_reproducible_dropout
+from training.recipe import CHAPTER, towers_for
 from training.runtime import session_config
-from training.step import build_training_step, reproducible_dropout
+from training.step import build_training_step
 
 
 class SmallNet(SqueezeNetModel):
@@ -22,13 +24,10 @@ def train_two_steps(towers: int) -> tuple[dict[str, np.ndarray], list]:
     labels = rng.integers(0, 3, 8).astype(np.int32)
     with tf.Graph().as_default(), tf.Session() as session:
         tf.set_random_seed(0)
-        step = build_training_step(
-            SmallNet(8, 8, 3),
-            tf.train.get_or_create_global_step().read_value(),
-            tf.constant(crops),
-            tf.constant(labels),
-            short_schedule(num_towers=towers),
-        )
+        global_step = tf.train.get_or_create_global_step().read_value()
+        batch = Batch(global_step, tf.constant(crops), tf.constant(labels))
+        schedule = short_schedule(num_towers=towers, batch_size=8)
+        step = build_training_step(SmallNet(8, 8, 3), batch, schedule)
         session.run(tf.global_variables_initializer())
         values = [session.run(step) for _ in range(2)]
         names = [variable.op.name for variable in tf.trainable_variables()]
@@ -91,13 +90,11 @@ class TestOnSeveralGpus:
     @pytest.fixture
     def graph(self):
         with tf.Graph().as_default() as graph:
-            self.step = build_training_step(
-                SmallNet(8, 8, 3),
-                tf.constant(0, tf.int64),
-                tf.zeros([8, 3 * 8 * 8]),
-                tf.zeros([8], tf.int32),
-                short_schedule(num_towers=4, num_gpus=2),
+            batch = Batch(
+                tf.constant(0, tf.int64), tf.zeros([8, 3 * 8 * 8]), tf.zeros([8], tf.int32)
             )
+            schedule = short_schedule(num_towers=4, num_gpus=2, batch_size=8)
+            self.step = build_training_step(SmallNet(8, 8, 3), batch, schedule)
             yield graph
 
     def test_towers_go_to_the_gpus_in_turn(self, graph):
@@ -125,9 +122,7 @@ class TestDropout:
     def mask(self, *, seed=0, step=0, first_image=0, shape=(6, 3, 3, 40)):
         with tf.Graph().as_default(), tf.Session() as session:
             return session.run(
-                reproducible_dropout(
-                    tf.ones(shape), True, seed, tf.constant(step, tf.int64), first_image
-                )
+                reproducible_dropout(tf.ones(shape), seed, tf.constant(step, tf.int64), first_image)
             )
 
     def test_doubles_one_half_and_zeroes_the_other(self):
@@ -150,5 +145,41 @@ class TestDropout:
         assert len({image.tobytes() for image in self.mask()}) == 6
 
     def test_does_nothing_outside_training(self):
+        net = with_reproducible_dropout(SmallNet(8, 8, 3), 0, tf.constant(0), 0)
         inputs = tf.constant(1.0)
-        assert reproducible_dropout(inputs, False, 0, tf.constant(0), 0) is inputs
+        assert net.custom_dropout(inputs, is_training=False) is inputs
+
+
+class TestTheChaptersRecipeInOneTower:
+    """Then the class's own step trains, as run_model_setup builds it; only dropout differs."""
+
+    @staticmethod
+    def nodes(graph) -> dict[str, tuple]:
+        """Type and inputs of each operation by name; without inputs, dropout and initializers."""
+
+        def is_compared(name):
+            others = ("input", "loop_body", "labels", "dropout/", "gradients/dropout/")
+            return not name.startswith(others) and "Initializer" not in name
+
+        return {
+            op.name: (op.type, [i.op.name for i in op.inputs if is_compared(i.op.name)])
+            for op in graph.get_operations()
+            if is_compared(op.name)
+        }
+
+    def test_has_every_node_of_the_chapters_graph_under_its_name(self):
+        with tf.Graph().as_default() as chapter:
+            inputs = tf.placeholder(tf.float32, [8, 8, 8, 3], "input")
+            labels = tf.placeholder(tf.int32, [8], "labels")
+            SmallNet(8, 8, 3).run_model_setup(inputs, labels, is_training=True)
+        with tf.Graph().as_default() as trained:
+            with tf.name_scope("input"):
+                crops, step = tf.zeros([8, 3 * 8 * 8]), tf.zeros([], tf.int64)
+            batch = Batch(step, crops, tf.placeholder(tf.int32, [8], "labels"))
+            schedule = short_schedule(recipe=CHAPTER, learning_rate=1e-3, batch_size=8)
+            build_training_step(SmallNet(8, 8, 3), batch, schedule)
+        ours, theirs = self.nodes(trained), self.nodes(chapter)
+        assert "fire1/expand3x3/Conv2D" in theirs
+        assert "Adam/update_fire1/squeeze/kernel/ResourceApplyAdam" in theirs
+        for name, node in theirs.items():
+            assert ours.get(name) == node, name
