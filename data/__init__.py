@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # numpy would make `train.py --help` wait
     import numpy as np
 
 
-HELPERS = ("download", "folder", "images")  # modules that are not data sets
+HELPERS = ("download", "files", "folder", "images")  # modules that are not data sets
 
 
 class DataError(Exception):
