@@ -123,7 +123,7 @@ def test_skips_what_is_no_image_and_names_it(run, folder, tmp_path):
     assert code == 1
     assert re.fullmatch(r".*b\.png: [^\n]*\n", out)
     first, second, last = err.splitlines()
-    assert "a.jpg: is no image" in first
+    assert "a.jpg: is not an image" in first
     assert "c.png: " in second
     assert last == "skipped 2 of 3 files"
 

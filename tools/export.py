@@ -184,7 +184,9 @@ def find_dataset(settings: dict, flags: argparse.Namespace) -> data.Dataset | No
             return None
         raise data.DataError(
             f"{str(error).rstrip('.')} (tflite_int8 is calibrated on training images, and all "
-            "formats are compared on test images)."
+            "formats are compared on test images).",
+            error.argument,
+            error.instead,
         ) from error
 
 

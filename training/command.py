@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable
 
-from data import DataError
+from data import DataError, printable
 from training import RunError, Stopped
 
 
@@ -43,6 +43,22 @@ def seed(text: str) -> int:
     raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 to {2**31 - 1:,}")
 
 
+def with_flags(error: DataError) -> str:
+    """A sentence about data, with the flags that its parameters of `data.load` are given by."""
+    sentence = str(error)
+    if error.argument:
+        sentence = f"{flag_of(error.argument)} {sentence}"
+    if error.instead:
+        flags = (f"{flag_of(name)} {value}" for name, value in error.instead.items())
+        sentence = f"{sentence}; use {printable(' '.join(flags))}"
+    return sentence
+
+
+def flag_of(parameter: str) -> str:
+    """The flag for a parameter of `data.load` or `data.hold_out`."""
+    return "--dataset" if parameter == "name" else f"--{parameter}"
+
+
 def run_command(
     name: str, command: Callable[[argparse.Namespace], int], flags: argparse.Namespace
 ) -> int:
@@ -56,7 +72,10 @@ def run_command(
     except Stopped as stopped:
         print(stopped)
         return 128 + stopped.signal
-    except (DataError, RunError) as error:
+    except DataError as error:
+        print(f"{name}: error: {with_flags(error)}", file=sys.stderr)
+        return 2
+    except RunError as error:
         print(f"{name}: error: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # `python train.py | head`: nobody reads on
