@@ -5,34 +5,29 @@ the files, "binary version", is described at https://www.cs.toronto.edu/~kriz/ci
 records a file, each one label byte and 3,072 channel-major pixel bytes.
 """
 
-import hashlib
-import http.client
 import shutil
 import tarfile
-import urllib.request
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
-from tqdm import tqdm
 
 from data import DataError, Dataset, Split
+from data.download import DEFAULT_DIR, PublishedFile, download, work_dir
 
-ARCHIVE_NAME = "cifar-10-binary.tar.gz"
-URL = f"https://www.cs.toronto.edu/~kriz/{ARCHIVE_NAME}"
-ARCHIVE_BYTES = 170_052_171
-ARCHIVE_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"  # as the official page gives it
-# Not on the official page, which gives MD5 alone; the value that several independent public
-# projects pin for this URL. Both have to match.
-ARCHIVE_SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
-TIMEOUT_SECONDS = 30  # without a byte; then the network counts as gone
-
+ARCHIVE = PublishedFile(
+    url="https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+    size=170_052_171,
+    hashes={
+        "md5": "c32a1d4ab5d03f1284b67883e8d87530",  # as the official page gives it
+        # Not on the official page, which gives only MD5; the value that several independent public
+        # projects pin for this URL.
+        "sha256": "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+    },
+)
 FOLDER = "cifar-10-batches-bin"
 TRAIN_FILES = [f"data_batch_{i}.bin" for i in range(1, 6)]
 TEST_FILES = ["test_batch.bin"]
-DEFAULT_DATA_DIR = Path("data/downloads")
 
 CLASS_NAMES = (
     *("airplane", "automobile", "bird", "cat", "deer"),
@@ -57,7 +52,7 @@ def load(data_dir: Path | None = None, may_download: bool = True) -> Dataset:
     Raises:
       DataError: a file is missing, unreadable or damaged, or the download failed.
     """
-    folder = find_batches(data_dir or DEFAULT_DATA_DIR, may_download)
+    folder = find_batches(data_dir or DEFAULT_DIR, may_download)
     return Dataset(
         train=read_batches([folder / name for name in TRAIN_FILES]),
         test=read_batches([folder / name for name in TEST_FILES]),
@@ -81,7 +76,7 @@ def find_batches(data_dir: Path, may_download: bool = True) -> Path:
         ) from error
     if not may_download:
         raise DataError(f"{data_dir}: holds no CIFAR-10; give the --data_dir that does.")
-    download(data_dir)
+    install(data_dir)
     return data_dir / FOLDER
 
 
@@ -102,7 +97,7 @@ def read_batches(paths: list[Path]) -> Split:
 
 def read_batch(path: Path, records: np.ndarray) -> None:
     """Reads one batch file into records, uint8 [10000, 3073]; raises DataError as read_batches."""
-    mend = f"replace it with the one in {URL}, or give another --data_dir."
+    mend = f"replace it with the one in {ARCHIVE.url}, or give another --data_dir."
     try:
         with open(path, "rb") as file:
             size = path.stat().st_size
@@ -121,72 +116,30 @@ def read_batch(path: Path, records: np.ndarray) -> None:
         )
 
 
-def download(data_dir: Path) -> None:
-    """Fetches, verifies and unpacks CIFAR-10 into data_dir, all of it or nothing.
+def install(data_dir: Path) -> None:
+    """Downloads, verifies and unpacks CIFAR-10 into data_dir, all of it or nothing.
 
     Raises:
       DataError: no network, a damaged download, or a folder that cannot be written.
     """
-    work_dir = data_dir / ".cifar10-download"
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        with FileLock(data_dir / ".cifar10.lock"):
+        with work_dir(data_dir, "cifar10") as work:
             if (data_dir / FOLDER).exists():  # another process was faster
                 return
-            try:
-                shutil.rmtree(work_dir, ignore_errors=True)  # of a process that was killed
-                (work_dir / FOLDER).mkdir(parents=True)
-                with open(work_dir / ARCHIVE_NAME, "xb") as file:
-                    for chunk in fetch(data_dir):
-                        file.write(chunk)
-                verify(work_dir / ARCHIVE_NAME)
-                unpack(work_dir / ARCHIVE_NAME, work_dir / FOLDER)
-                (work_dir / FOLDER).rename(data_dir / FOLDER)
-            finally:
-                shutil.rmtree(work_dir, ignore_errors=True)
+            download(
+                ARCHIVE,
+                work / ARCHIVE.name,
+                f"fetch that file by hand and unpack it in {data_dir}, or use --dataset digits, "
+                "which needs no download",
+            )
+            (work / FOLDER).mkdir()
+            unpack(work / ARCHIVE.name, work / FOLDER)
+            (work / FOLDER).rename(data_dir / FOLDER)
     except OSError as error:
         raise DataError(
             f"{error.filename or data_dir}: CIFAR-10 cannot be stored there ({error.strerror}); "
-            "free or mend the disk, give another --data_dir, or use --dataset digits."
+            "free some space or fix the disk, give another --data_dir, or use --dataset digits."
         ) from error
-
-
-def fetch(data_dir: Path) -> Iterator[bytes]:
-    """The bytes behind URL, in pieces, with a progress bar on the terminal.
-
-    Raises:
-      DataError: the network fails, or sends another number of bytes than ARCHIVE_BYTES.
-    """
-    received = 0
-    try:
-        with (
-            urllib.request.urlopen(URL, timeout=TIMEOUT_SECONDS) as response,
-            tqdm(desc=ARCHIVE_NAME, total=ARCHIVE_BYTES, unit="B", unit_scale=True) as bar,
-        ):
-            while received <= ARCHIVE_BYTES and (chunk := response.read(1 << 18)):
-                received += len(chunk)
-                bar.update(len(chunk))
-                yield chunk
-        reason = f"{received:,} bytes came, where the file has {ARCHIVE_BYTES:,}"
-    except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", None) or error
-    if received != ARCHIVE_BYTES:
-        raise DataError(
-            f"{URL}: cannot be downloaded ({reason}); fetch that file by hand and unpack it in "
-            f"{data_dir}, or use --dataset digits, which needs no download."
-        )
-
-
-def verify(archive: Path) -> None:
-    """Raises DataError when the archive is not byte for byte the official one."""
-    for algorithm, expected in (("md5", ARCHIVE_MD5), ("sha256", ARCHIVE_SHA256)):
-        with open(archive, "rb") as file:
-            found = hashlib.file_digest(file, algorithm).hexdigest()
-        if found != expected:
-            raise DataError(
-                f"{URL}: what came has the {algorithm} {found}, where CIFAR-10 has {expected}, so "
-                "nothing was kept; try again on another network, or use --dataset digits."
-            )
 
 
 def unpack(archive: Path, folder: Path) -> None:
@@ -205,5 +158,5 @@ def unpack(archive: Path, folder: Path) -> None:
                     shutil.copyfileobj(member, file)
     except (KeyError, tarfile.TarError, EOFError, zlib.error) as error:
         raise DataError(
-            f"{URL}: the archive cannot be unpacked ({error}); nothing was kept."
+            f"{ARCHIVE.url}: the archive cannot be unpacked ({error}); nothing was kept."
         ) from error
