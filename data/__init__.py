@@ -88,6 +88,7 @@ def load(
     data_dir: Path | None = None,
     may_download: bool = True,
     original_dim: int | None = None,
+    resize_dim: int | None = None,
 ) -> Dataset:
     """Reads a data set, downloading it first where that is needed and allowed.
 
@@ -98,6 +99,8 @@ def load(
       may_download: whether files that are not there may be downloaded.
       original_dim: side in pixels to which one's own images are resized; None for the default.
         The other data sets have their own.
+      resize_dim: side in pixels of the crop of one's own images that the net sees; None for three
+        quarters of original_dim.
 
     Raises:
       DataError: there is no such data set, a file is missing, unreadable or damaged, or the
@@ -111,7 +114,9 @@ def load(
                 f"--dataset {name}: is no folder, and none of the data sets {', '.join(names())}; "
                 "see --help."
             )
-        return importlib.import_module(f"{__name__}.folder").load(Path(name), original_dim)
+        return importlib.import_module(f"{__name__}.folder").load(
+            Path(name), original_dim, resize_dim
+        )
     dataset = importlib.import_module(f"{__name__}.{name}").load(data_dir, may_download)
     if original_dim not in (None, dataset.original_dim):
         raise DataError(

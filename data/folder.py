@@ -36,7 +36,7 @@ class File(NamedTuple):
     digest: bytes
 
 
-def load(folder: Path, original_dim: int | None = None) -> Dataset:
+def load(folder: Path, original_dim: int | None = None, resize_dim: int | None = None) -> Dataset:
     """The images in a folder of class folders; they are read when they are asked for.
 
     Files that are no images, and copies of others, are left out and named on stderr.
@@ -44,6 +44,7 @@ def load(folder: Path, original_dim: int | None = None) -> Dataset:
     Args:
       folder: holds a folder per class, or folders train and test that do.
       original_dim: side in pixels to which each image's central square is resized; None for 32.
+      resize_dim: side in pixels of the crop that the net sees; None for three quarters of that.
 
     Raises:
       DataError: it cannot be read, has fewer than two classes, or a class has no images.
@@ -66,7 +67,7 @@ def load(folder: Path, original_dim: int | None = None) -> Dataset:
         test=as_split(test, dim),
         class_names=tuple(class_names),
         original_dim=dim,
-        resize_dim=round(CROP * dim),
+        resize_dim=resize_dim or round(CROP * dim),
         mirrored=True,
     )
 
