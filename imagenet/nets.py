@@ -28,7 +28,8 @@ class SqueezeNet11(SqueezeNetModel):
 
     def standardize(self, image: tf.Tensor) -> tf.Tensor:
         """Scales the pixels of one image, 0..255, by ImageNet's mean and standard deviation."""
-        return (image / 255 - tf.constant(MEAN)) / tf.constant(STD)
+        offset, factor = ([255 * mean for mean in MEAN], [1 / (255 * std) for std in STD])
+        return (image - tf.constant(offset)) * tf.constant(factor)
 
     def custom_max_pooling2d(self, inputs: tf.Tensor, name: str) -> tf.Tensor:
         """Keeps the largest value of each 3x3 block, two pixels apart. A block that the lower or
