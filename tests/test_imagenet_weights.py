@@ -4,9 +4,13 @@ import contextlib
 import hashlib
 import io
 import os
+import re
 import subprocess
 import sys
+import textwrap
 import zipfile
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +22,7 @@ import imagenet
 from data import DataError
 from data.download import PublishedFile
 from imagenet import weights
+from imagenet.nets import SqueezeNet11, variable_shapes
 
 # A net in small, in the order of the compressed format.
 SHAPES = {
@@ -261,6 +266,45 @@ class TestPublishedFiles:
             self.load(tmp_path)
         assert str(error.value).startswith("http://127.0.0.1:9/weights.npz.zip: cannot be down")
         assert str(error.value).endswith(f"download that file by hand and put it into {tmp_path}.")
+
+
+class TestTheDocumentation:
+    PAGE = (Path(__file__).parents[1] / "docs" / "imagenet.md").read_text()
+
+    def test_converts_a_pytorch_state_dict(self, tmp_path, monkeypatch):
+        rng = np.random.default_rng(0)
+        expected, state = {}, {}
+        modules = dict(zip(range(2, 10), (3, 4, 6, 7, 9, 10, 11, 12), strict=True))
+        for name, shape in variable_shapes(SqueezeNet11, 5).items():
+            expected[name] = rng.standard_normal(shape).astype(np.float32)
+            *scope, kind = name.split("/")
+            if scope[0].startswith("fire"):
+                scope = ["features", str(modules[int(scope[0][4:])]), scope[1]]
+            else:
+                scope = {"conv1": ["features", "0"], "final_conv": ["classifier", "1"]}[scope[0]]
+            array = expected[name]
+            if kind == "kernel":
+                array, kind = array.transpose(3, 2, 0, 1), "weight"
+            state[".".join([*scope, kind])] = SimpleNamespace(numpy=lambda array=array: array)
+        torch = SimpleNamespace(load=lambda path, weights_only: state)
+        monkeypatch.setitem(sys.modules, "torch", torch)
+        monkeypatch.chdir(tmp_path)
+        (code,) = re.findall(
+            r"^(?: {4}.*\n|\n)*? {4}import torch\n(?: {4}.*\n|\n)+", self.PAGE, re.M
+        )
+        exec(textwrap.dedent(code), {})
+        found = weights.read_npz(tmp_path / "weights.npz")
+        assert found.keys() == expected.keys()
+        for name, array in expected.items():
+            np.testing.assert_array_equal(found[name], array, err_msg=name)
+
+    def test_names_every_published_file_and_its_license(self):
+        table = self.PAGE.split("## The weights")[1]
+        for name, published in imagenet.PUBLISHED.items():
+            (row,) = re.findall(rf"^\| `{name}` \|.*$", table, re.MULTILINE)
+            assert published.file.url in row
+            assert published.license in row
+            assert re.search(r"[\d.]+%", published.accuracy)[0] in row
 
 
 def test_published_names_can_be_listed_without_tensorflow():

@@ -246,12 +246,11 @@ class TestAWarmStart:
 
 @pytest.fixture(scope="module")
 def imagenet_dir():
-    """Real weights, which are not part of the project: see docs/imagenet.md."""
-    if "IMAGENET_DIR" not in os.environ:
-        pytest.skip("needs real weights, found through the environment variable IMAGENET_DIR")
+    """A folder with weight files, which are not part of the project: see docs/imagenet.md."""
     return Path(os.environ["IMAGENET_DIR"]).resolve()
 
 
+@pytest.mark.imagenet
 class TestRealWeights:
     def answer(self, image: np.ndarray, run_dir: Path, capfd) -> str:
         Image.fromarray(image).save("photo.png")

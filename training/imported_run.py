@@ -71,11 +71,14 @@ def model_card(name: str, published: imagenet.PublishedWeights) -> str:
 SqueezeNet v{published.net[-3:].replace("_", ".")} (arXiv 1602.07360) for ImageNet's 1,000 classes,
 converted by this project.
 
-- **Source**: {published.source}; <{published.file.url}>
+- **Source**: {published.source},
+  <{published.file.url}>
 - **License of the weights**: {published.license}
-- **Accuracy**: {published.accuracy}; not measured by this project.
-- **Preprocessing**: the central square of a photo, resized to 256 x 256 pixels, of that the
-  central {published.resize_dim} x {published.resize_dim}; {published.preprocessing}.
+- **Accuracy**: {published.accuracy};
+  not measured by this project.
+- **Image**: the central square of a photo, resized to 256 x 256 pixels; the net sees the central
+  {published.resize_dim} x {published.resize_dim} of it.
+- **Preprocessing**: {published.preprocessing}.
 - **ImageNet's terms**: {imagenet.TERMS}
 - **Not fit for**: anything that matters to someone. The net answers with one of its 1,000 classes
   whatever it is shown, and its training photos show a selection of the world.
