@@ -80,7 +80,11 @@ class SqueezeNetModel:
             resized_image = tf.image.resize_image_with_crop_or_pad(
                 float_image, self.resize_dim, self.resize_dim
             )
-        return tf.image.per_image_standardization(resized_image)
+        return self.standardize(resized_image)
+
+    def standardize(self, image: tf.Tensor) -> tf.Tensor:
+        """Scales the pixels of one image, 0..255, to the range that the net expects."""
+        return tf.image.per_image_standardization(image)
 
     # Convolution layer wrapper
     def custom_conv2d(self, inputs, filters, kernel_size, name):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import data
 from cluster import ALONE, Alone
 from cluster.config import START_SECONDS, read_config
+from imagenet import PUBLISHED
 from reporting.console import print_report
 from training import RunError, Stopped
 from training.command import run_command
@@ -200,6 +201,8 @@ def run_to_evaluate(flags: argparse.Namespace) -> Path:
     if flags.checkpoint and flags.checkpoint.is_dir():
         raise RunError(f"--checkpoint {flags.checkpoint}: is a folder; use --run_dir for it.")
     run_dir = flags.checkpoint.parent if flags.checkpoint else run_dir_of(flags)
+    if str(run_dir) in PUBLISHED or run_dir.suffix == ".npz":
+        return run_dir  # becomes a run once TensorFlow is there
     check_name(run_dir)
     settings = read_settings(run_dir)
     if settings is None and not (flags.checkpoint or flags.run_dir):

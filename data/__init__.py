@@ -121,6 +121,7 @@ def load(
     data_dir: Path | None = None,
     may_download: bool = True,
     original_dim: int | None = None,
+    resize_dim: int | None = None,
     skip_damaged: bool = False,
 ) -> Dataset:
     """Loads a data set, downloading it first if that is needed and allowed.
@@ -132,6 +133,8 @@ def load(
       may_download: whether missing files may be downloaded or unpacked.
       original_dim: side in pixels to which your own images are resized; None for the default. The
         built-in data sets have a fixed size.
+      resize_dim: side in pixels of the crop of your own images that the net sees; None for three
+        quarters of original_dim.
       skip_damaged: whether to leave out damaged images of your own, which otherwise raise an error
         when they are read. It reads all images at once.
 
@@ -146,7 +149,7 @@ def load(
                 "out.",
                 "data_dir",
             )
-        return load_folder(Path(name), original_dim, skip_damaged)
+        return load_folder(Path(name), original_dim, resize_dim, skip_damaged)
     note_shadowed_folder(name, data_dir)
     dataset = importlib.import_module(f"{__name__}.{name}").load(data_dir, may_download)
     if original_dim not in (None, dataset.original_dim):
@@ -163,7 +166,9 @@ def load(
     return dataset
 
 
-def load_folder(path: Path, original_dim: int | None, skip_damaged: bool) -> Dataset:
+def load_folder(
+    path: Path, original_dim: int | None, resize_dim: int | None, skip_damaged: bool
+) -> Dataset:
     """Loads a folder of the user's own images; raises DataError as `load` does."""
     from data import cifar10, folder
 
@@ -180,7 +185,7 @@ def load_folder(path: Path, original_dim: int | None, skip_damaged: bool) -> Dat
             f"{', '.join(names())}; check the spelling.",
             "name",
         )
-    return folder.load(path, original_dim, skip_damaged)
+    return folder.load(path, original_dim, resize_dim, skip_damaged)
 
 
 def note_shadowed_folder(name: str, data_dir: Path | None) -> None:

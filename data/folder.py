@@ -49,7 +49,12 @@ class File(NamedTuple):
     digest: bytes
 
 
-def load(folder: Path, original_dim: int | None = None, skip_damaged: bool = False) -> Dataset:
+def load(
+    folder: Path,
+    original_dim: int | None = None,
+    resize_dim: int | None = None,
+    skip_damaged: bool = False,
+) -> Dataset:
     """The images in a folder of class folders; they are read when they are asked for.
 
     Files that are not images, and copies of others, are left out and named on stderr.
@@ -57,6 +62,7 @@ def load(folder: Path, original_dim: int | None = None, skip_damaged: bool = Fal
     Args:
       folder: holds a folder per class, or folders train and test (and val) that do.
       original_dim: side in pixels to which each image's central square is resized; None for 32.
+      resize_dim: side in pixels of the crop that the net sees; None for three quarters of that.
       skip_damaged: whether to read all images at once, and leave out those that are damaged.
 
     Raises:
@@ -64,12 +70,13 @@ def load(folder: Path, original_dim: int | None = None, skip_damaged: bool = Fal
     """
     left_out = defaultdict(list)
     try:
-        return read(folder, original_dim or DIM, skip_damaged, left_out)
+        dim = original_dim or DIM
+        return read(folder, dim, resize_dim or round(CROP * dim), skip_damaged, left_out)
     finally:  # after an error, too, which what was left out may explain
         report_left_out(folder, left_out)
 
 
-def read(folder: Path, dim: int, skip_damaged: bool, left_out: LeftOut) -> Dataset:
+def read(folder: Path, dim: int, resize_dim: int, skip_damaged: bool, left_out: LeftOut) -> Dataset:
     """Loads as `load` does, and adds what is not used to left_out."""
     parts = find_parts(folder, left_out)
     classes = find_classes(folder, parts.values(), left_out)
@@ -98,7 +105,7 @@ def read(folder: Path, dim: int, skip_damaged: bool, left_out: LeftOut) -> Datas
         **splits,
         class_names=tuple(os.fsencode(name).decode() for name in classes),
         original_dim=dim,
-        resize_dim=round(CROP * dim),
+        resize_dim=resize_dim,
         mirrored=True,
     )
 

@@ -16,7 +16,7 @@ from training import RunError
 from training.checkpoints import checkpoint_step, newest_checkpoint
 from training.evaluation import Evaluator
 from training.run_dir import is_training, output_dir, read_settings
-from training.saved_run import load_dataset, load_net, load_run, split_of
+from training.saved_run import find_run, load_dataset, load_net, load_run, split_of
 
 POLL_SECONDS = 1
 
@@ -32,7 +32,7 @@ def report(
     """Evaluates and prints; leaves a drawing of the confusion matrix in the run's folder.
 
     Args:
-      run_dir: folder of the run.
+      run_dir: folder of the run, or what else `find_run` takes for one.
       checkpoint: one of its checkpoints; None for the newest.
       split_name: "train", "test", or "validation" for the held-out images.
       data_dir: folder of the images' files, if they have moved.
@@ -44,6 +44,7 @@ def report(
       DataError, RunError: with a sentence for the user.
     """
     wait_for_run(run_dir, patience)
+    run_dir = find_run(run_dir)
     settings, model = load_net(run_dir)
     checkpoints = (
         new_checkpoints(run_dir, patience)

@@ -68,9 +68,13 @@ class Module:
 
     @property
     def plain(self) -> Convolution:
-        """The 3x3 convolution that would take the same input to the same output."""
-        inputs, filters = self.convolutions[0].kernel[2], self.output[-1]
-        return Convolution(self.scope, (3, 3, inputs, filters), self.output)
+        """The 3x3 convolution that would take the same input to the same output.
+
+        A larger one (conv1 of v1.0 has 7x7) stays as it is: it saves nothing and costs nothing.
+        """
+        height, width, inputs, _ = self.convolutions[0].kernel
+        kernel = max(3, height), max(3, width), inputs, self.output[-1]
+        return Convolution(self.scope, kernel, self.output)
 
 
 def chapter_graph(model: SqueezeNetModel) -> tf.Graph:

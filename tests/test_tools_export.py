@@ -87,7 +87,7 @@ def test_int8_is_small_and_nearly_as_accurate(rows):
 
 def test_leaves_nothing_but_the_formats(out):
     expected = {export.FORMATS[name].path for name in AT_HAND}
-    assert {path.name for path in out.iterdir()} == expected | {"printed"}
+    assert {path.name for path in out.iterdir()} == expected | {"labels.txt", "printed"}
 
 
 def test_the_frozen_graph_has_the_chapters_names(out):

@@ -82,4 +82,4 @@ def test_a_damaged_checkpoint_is_named(run, trained, tmp_path):
     (tmp_path / "model.ckpt-150.index").write_bytes(b"")
     code, _, err = run(tmp_path / "model.ckpt-150")
     assert code == 2
-    assert "model.ckpt-150: is no whole checkpoint" in err
+    assert "model.ckpt-150: is not an intact checkpoint" in err

@@ -2,7 +2,8 @@
 
 Writes the formats below, loads each again with the runtime that would use it, and prints what it
 makes of the test images beside the checkpoint itself. All of them take images as they are
-stored, with values of 0..255: crop and standardization are inside.
+stored, with values of 0..255: crop and standardization are inside. The names of the classes are in
+labels.txt, and within the files of all formats but frozen_graph.
 
   saved_model    for TensorFlow and its servers: image files or pixels -> labels, probabilities
   frozen_graph   one GraphDef with the weights in it, its nodes named as in the chapter
@@ -29,7 +30,7 @@ import data
 from reporting.console import aligned, percent
 from training import RunError
 from training.command import Parser, run_command
-from training.run_dir import PRETRAINED, output_dir
+from training.run_dir import PRETRAINED, write_text
 from training.runtime import load_tensorflow_quietly
 
 if TYPE_CHECKING:  # they take seconds to import
@@ -60,9 +61,27 @@ FORMATS = {
     "onnx": Format("squeezenet.onnx", ("tf2onnx", "onnxruntime")),
     "checkpoint": Format("checkpoint", marker="settings.json"),
 }
+CALIBRATION_IMAGES = 500
 NOISE_IMAGES = 256  # to compare with where the test images are not at hand
+MOST_COMPARED_BYTES = 1 << 28  # of test images: 1,365 of 256 x 256, all of CIFAR-10
 BATCH_SIZE = 250
 TIMED_CALLS = 200
+
+
+class Images(NamedTuple):
+    """What the exports are calibrated on and compared with.
+
+    Attributes:
+      calibration: uint8 [N, 3 * original_dim * original_dim], for int8; None without any.
+      records: the same of other images, where there are others.
+      labels: int32, of the latter; None where they are unknown.
+      what: what the latter are, for the user.
+    """
+
+    calibration: np.ndarray | None
+    records: np.ndarray
+    labels: np.ndarray | None
+    what: str
 
 
 class Comparison(NamedTuple):
@@ -106,7 +125,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--data_dir",
         type=Path,
         help="folder of the images' files, if they are not where they "
-        "were when the run was trained",
+        "were when the run was trained; for published weights any folder of photos",
     )
     return run_command(parser.prog, export, parser.parse_args(arguments))
 
@@ -122,29 +141,33 @@ def export(flags: argparse.Namespace) -> int:
     import tensorflow.compat.v1 as tf
 
     from tools import serving
+    from tools.labels import LABELS_NAME, labels_text
     from training.checkpoints import reason
     from training.saved_run import load_run
 
     run = load_run(flags.run_dir)
-    dataset = find_dataset(run.settings, flags)
-    out = flags.out or output_dir(Path(run.checkpoint).parent) / "export"
+    images = find_images(run.settings, flags)
+    out = flags.out or run.output_dir / "export"
     formats = list(dict.fromkeys(flags.formats))
     check_targets(out, formats)
     with serving.ServingNet(run) as net:
         try:
             out.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=out) as new:
-                rows = write_and_compare(net, formats, Path(new), dataset)
+                rows = write_and_compare(net, formats, Path(new), images)
                 for name in formats:  # whole now
                     replace(Path(new, FORMATS[name].path), out / FORMATS[name].path)
+                write_text(out / LABELS_NAME, labels_text(net.class_names))
         except (OSError, tf.errors.OpError) as error:
             raise RunError(
                 f"{out}: cannot be written ({getattr(error, 'strerror', None) or reason(error)}); "
                 "free or mend the disk, or give another --out."
             ) from error
     print(shown(rows))
-    if dataset is None:
-        print(f"\ncompared on {NOISE_IMAGES} images of noise, as the test images are missing")
+    if images.labels is None:
+        print(
+            f"\ncompared on {len(images.records):,} {images.what}, as the test images are missing"
+        )
     print(f"\nwritten to {out}")
     return 0
 
@@ -169,52 +192,78 @@ def check_targets(out: Path, formats: list[str]) -> None:
             raise RunError(f"{path}: is there, but no earlier export; give another --out.")
 
 
-def find_dataset(settings: dict, flags: argparse.Namespace) -> data.Dataset | None:
-    """The run's data set; None where it is not at hand and can be done without.
+def find_images(settings: dict, flags: argparse.Namespace) -> Images:
+    """The run's data set; other photos, or noise, where it is not at hand and can be done without.
 
     Raises:
-      DataError: it is not at hand, but a format needs it.
+      DataError: int8 is asked for, but there are no images to calibrate it on.
     """
+    import numpy as np
+
+    from data.images import ImageFiles
+    from tools.predict import find_files
     from training.saved_run import load_dataset
 
+    dim = settings["original_dim"]
+    is_imported = "source" in settings  # so it was not trained here, and its images are elsewhere
+    if is_imported and flags.data_dir:
+        photos = ImageFiles(find_files([str(flags.data_dir)]), dim)
+        chosen = evenly(len(photos), 2 * CALIBRATION_IMAGES)
+        halves = photos[chosen[::2]], photos[chosen[1::2] if len(chosen) > 1 else chosen]
+        return Images(*halves, None, f"photos of {flags.data_dir}")
     try:
-        return load_dataset(settings, flags.data_dir, may_download=False)
+        dataset = load_dataset(settings, flags.data_dir, may_download=False)
     except data.DataError as error:
         if flags.data_dir is None and "tflite_int8" not in flags.formats:
-            return None
+            noise = np.random.default_rng(0).integers(
+                0, 256, [NOISE_IMAGES, 3 * dim * dim], np.uint8
+            )
+            return Images(None, noise, None, "images of noise")
+        if is_imported:
+            raise data.DataError(
+                "--formats tflite_int8: is calibrated on photos; give a folder of some with "
+                "--data_dir, or choose other formats."
+            ) from error
         raise data.DataError(
             f"{str(error).rstrip('.')} (tflite_int8 is calibrated on training images, and all "
             "formats are compared on test images).",
             error.argument,
             error.instead,
         ) from error
+    train, test = dataset.train.records, dataset.test
+    compared = evenly(len(test.labels), MOST_COMPARED_BYTES // (3 * dim * dim))
+    return Images(
+        train[evenly(len(train), CALIBRATION_IMAGES)],
+        test.records[compared],
+        test.labels[compared],
+        "test images",
+    )
+
+
+def evenly(count: int, most: int) -> np.ndarray:
+    """Indices of at most so many of count things, spread over all of them."""
+    import numpy as np
+
+    return np.linspace(0, count - 1, min(count, most)).astype(int)
 
 
 def write_and_compare(
-    net: ServingNet, formats: list[str], folder: Path, dataset: data.Dataset | None
+    net: ServingNet, formats: list[str], folder: Path, images: Images
 ) -> list[Comparison]:
     """Writes the formats into a folder, and reads each again; the checkpoint's own row is first."""
-    import numpy as np
-
     from reporting.summaries import records_to_images
     from tools.serving import READERS, WRITERS
 
-    dim = net.run.model.original_dim
-    if dataset is None:
-        records = np.random.default_rng(0).integers(0, 256, [NOISE_IMAGES, 3 * dim * dim], np.uint8)
-        labels = None
-    else:
-        records, labels = dataset.test.records[:], dataset.test.labels
-    images = records_to_images(records, dim)
-    expected = in_batches(net.probabilities, images)
+    pixels = records_to_images(images.records, net.run.model.original_dim)
+    expected = in_batches(net.probabilities, pixels)
     saved = Path(net.run.checkpoint)
     size = sum(file.stat().st_size for file in saved.parent.glob(f"{saved.name}.*"))
-    rows = [compare("checkpoint", size, net.probabilities, images, labels, expected)]
+    rows = [compare("checkpoint", size, net.probabilities, pixels, images.labels, expected)]
     for name in formats:
         path = folder / FORMATS[name].path
-        WRITERS[name](net, path, dataset)
+        WRITERS[name](net, path, images.calibration)
         for what, function in READERS[name](path).items():
-            rows.append(compare(what, size_of(path), function, images, labels, expected))
+            rows.append(compare(what, size_of(path), function, pixels, images.labels, expected))
     return rows
 
 

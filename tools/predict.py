@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # they take time to import
     from tools.serving import ServingNet
 
 SHOWN = 3  # classes an image
+HEATMAP_DIR = Path("heatmaps")
 BATCH_SIZE = 64  # files that a thread reads and classifies together
 
 
@@ -56,6 +57,11 @@ def main(arguments: list[str] | None = None) -> int:
         "project, trained on CIFAR-10)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+    parser.add_argument(
+        "--heatmap",
+        action="store_true",
+        help=f"draw over each image where the net sees its answer: {HEATMAP_DIR}/NAME.png",
+    )
     return run_command(parser.prog, predict, parser.parse_args(arguments))
 
 
@@ -74,6 +80,7 @@ def predict(flags: argparse.Namespace) -> int:
     from training.saved_run import load_run
 
     run = load_run(flags.run_dir)
+    drawings = drawing_paths(paths) if flags.heatmap else {}
     sys.stdout.reconfigure(errors="surrogateescape")  # a file's name need not be in UTF-8
     shown = as_json if flags.json else as_text
     skipped = 0
@@ -85,7 +92,7 @@ def predict(flags: argparse.Namespace) -> int:
             leave=False,
             disable=True if len(paths) <= BATCH_SIZE else None,  # None: only on a terminal
         ) as bar,
-        contextlib.closing(classify(paths, net)) as classified,
+        contextlib.closing(classify(paths, net, drawings)) as classified,
     ):
         for path, probs in classified:
             bar.update()
@@ -94,6 +101,8 @@ def predict(flags: argparse.Namespace) -> int:
                 tqdm.write(f"{probs}", file=sys.stderr)
             else:
                 tqdm.write(shown(path, probs, net.class_names), file=sys.stdout)
+    if flags.heatmap and skipped < len(paths):
+        print(f"heatmaps are in {HEATMAP_DIR}", file=sys.stderr)
     if skipped:
         print(f"skipped {skipped:,} of {len(paths):,} files", file=sys.stderr)
     return 1 if skipped else 0
@@ -129,6 +138,26 @@ def files_in(path: Path) -> Iterator[Path]:
                 yield Path(folder, name)
 
 
+def drawing_paths(paths: list[Path]) -> dict[Path, Path]:
+    """Where to draw over each image: below HEATMAP_DIR as the images are below their folder.
+
+    Raises:
+      DataError: a drawing would take the place of one of the images.
+    """
+    top = os.path.commonpath([os.path.abspath(path.parent) for path in paths])
+    drawings = {
+        path: HEATMAP_DIR / f"{os.path.relpath(os.path.abspath(path), top)}.png" for path in paths
+    }
+    images = {os.path.realpath(path) for path in paths}
+    for drawing in drawings.values():
+        if os.path.realpath(drawing) in images:
+            raise DataError(
+                f"--heatmap: would overwrite {drawing}, which is one of the images; move that "
+                "elsewhere."
+            )
+    return drawings
+
+
 def raise_data_error(error: OSError) -> None:
     """Says of a folder that it cannot be read; without it, os.walk would pass it over."""
     raise DataError(
@@ -136,8 +165,12 @@ def raise_data_error(error: OSError) -> None:
     ) from error
 
 
-def classify(paths: list[Path], net: ServingNet) -> Iterator[tuple[Path, np.ndarray | DataError]]:
+def classify(
+    paths: list[Path], net: ServingNet, drawings: dict[Path, Path]
+) -> Iterator[tuple[Path, np.ndarray | DataError]]:
     """Each path with its classes' probabilities, or with what is wrong with the file.
+
+    Draws a heatmap over those images that have a path in drawings.
 
     Each thread reads the files of a batch and runs the net on them, so only as many batches are
     in memory as there are cores.
@@ -154,11 +187,19 @@ def classify(paths: list[Path], net: ServingNet) -> Iterator[tuple[Path, np.ndar
     def classify_batch(start: int) -> list[tuple[Path, np.ndarray | DataError]]:
         batch = paths[start : start + batch_size]
         records = [try_to_read(path, dim) for path in batch]
-        good = [record for record in records if not isinstance(record, DataError)]
-        images = records_to_images(np.array(good), dim) if good else ()
-        probs = iter(net.probabilities(images) if good else ())
+        good = [path for path, record in zip(batch, records, strict=True) if is_record(record)]
+        if not good:
+            return list(zip(batch, records, strict=True))
+        images = records_to_images(np.array(list(filter(is_record, records))), dim)
+        if drawings:
+            all_probs, maps = net.probabilities_and_maps(images)
+            for path, activations in zip(good, maps, strict=True):
+                draw(path, activations, net, drawings[path])
+        else:
+            all_probs = net.probabilities(images)
+        probs = iter(all_probs)
         return [
-            (path, record if isinstance(record, DataError) else next(probs))
+            (path, next(probs) if is_record(record) else record)
             for path, record in zip(batch, records, strict=True)
         ]
 
@@ -168,6 +209,29 @@ def classify(paths: list[Path], net: ServingNet) -> Iterator[tuple[Path, np.ndar
         yield from itertools.chain.from_iterable(batches)
     finally:  # `tools.predict folder | head`: what nobody reads on is not classified
         threads.shutdown(cancel_futures=True)
+
+
+def is_record(record: np.ndarray | DataError) -> bool:
+    """Whether `try_to_read` has given a record."""
+    return not isinstance(record, DataError)
+
+
+def draw(path: Path, activations: np.ndarray, net: ServingNet, drawing: Path) -> None:
+    """Writes the image file with a heatmap over it.
+
+    Raises:
+      DataError: the image file cannot be read any more.
+      OSError: the drawing cannot be written.
+    """
+    from data.images import read_image
+    from reporting.heatmap import SIDE, draw_heatmap
+    from reporting.summaries import records_to_images
+
+    model = net.run.model
+    (square,) = records_to_images(read_image(path, SIDE)[None], SIDE)
+    image = draw_heatmap(square, activations, model.resize_dim / model.original_dim)
+    drawing.parent.mkdir(parents=True, exist_ok=True)
+    image.save(drawing)
 
 
 def as_text(path: Path, probs: np.ndarray, class_names: list[str]) -> str:

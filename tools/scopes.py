@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import data
+from imagenet import ORIGINAL_DIM, PUBLISHED, class_names
 from reporting.console import aligned
 from training import RunError
 from training.command import Parser, run_command
@@ -30,7 +31,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = Parser(prog="tools.scopes", description=__doc__.splitlines()[0])
     run = "a run's folder, or a checkpoint in one"
     parser.add_argument(
-        "run", nargs="?", type=Path, help=f"{run} (default: the untrained net for CIFAR-10)"
+        "run",
+        nargs="?",
+        type=Path,
+        help=f"{run}, or {', '.join(PUBLISHED)} (default: the untrained net for CIFAR-10)",
     )
     parser.add_argument(
         "--compare",
@@ -59,12 +63,19 @@ def show(flags: argparse.Namespace) -> int:
 
 
 def describe(path: Path | None) -> list[dict]:
-    """The rows of `reporting.scopes.table` for a run, or for the untrained net."""
+    """The rows of `reporting.scopes.table` for a run, or for a net that needs no weights here."""
+    from imagenet.nets import NETS
     from reporting.scopes import table
-    from squeezenet_model import SqueezeNetModel
     from training.saved_run import load_run
 
-    return table(load_run(path).model if path else SqueezeNetModel(**CIFAR10_NET))
+    if path is None:
+        model = NETS["squeezenet"](**CIFAR10_NET)
+    elif str(path) in PUBLISHED and not path.exists():
+        published = PUBLISHED[str(path)]
+        model = NETS[published.net](ORIGINAL_DIM, published.resize_dim, len(class_names()))
+    else:
+        model = load_run(path).model
+    return table(model)
 
 
 def shown_scopes(rows: list[dict]) -> str:

@@ -15,15 +15,14 @@ import tensorflow.compat.v1 as tf
 from PIL import Image
 from tensorflow import image as image_v2  # only its resize filters what it shrinks
 
-from data import Dataset
 from reporting.summaries import png, records_to_images
+from tools.labels import add_labels, with_labels
 from training.checkpoints import CHECKPOINT_NAME, check_fits
 from training.input_pipeline import preprocessed
 from training.run_dir import read_json, write_json
 from training.runtime import CHATTER, filtered_stderr, session_config
 from training.saved_run import Run, load_run
 
-CALIBRATION_IMAGES = 500  # whose values say what range each layer's whole numbers stand for
 CONVERTERS_CHATTER = rf"{CHATTER}|fully_quantize:|INFO: Created TensorFlow Lite"
 ONNX_OPSET = 18
 MACHINES_OWN = {"data_dir", "run_dir", "init_from"}  # settings
@@ -87,6 +86,16 @@ class ServingNet:
         """
         return self.session.run(self.probs, {self.images: images})
 
+    def probabilities_and_maps(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The same, and for each image final_conv's map of its most probable class.
+
+        Returns:
+          float32 [N, classes]; float32 [N, height, width], 0 or more.
+        """
+        final_conv = self.session.graph.get_tensor_by_name("final_conv/Relu:0")
+        probs, maps = self.session.run([self.probs, final_conv], {self.images: images})
+        return probs, maps[np.arange(len(maps)), ..., probs.argmax(axis=1)]
+
     def frozen(self) -> tf.GraphDef:
         """The graph from images to probs, with the variables as constants."""
         graph_def = self.session.graph.as_graph_def()
@@ -120,7 +129,7 @@ def decoded(files: tf.Tensor, dim: int) -> tf.Tensor:
     return tf.map_fn(decode, files, fn_output_signature=tf.float32)
 
 
-def write_saved_model(net: ServingNet, path: Path, dataset: Dataset | None) -> None:
+def write_saved_model(net: ServingNet, path: Path, calibration: np.ndarray | None) -> None:
     """A SavedModel whose signature serving_default takes files, and `images` takes pixels."""
     with net.session.graph.as_default(), tf.name_scope("serving"):
         files = tf.placeholder(tf.string, [None], name="files")
@@ -167,7 +176,7 @@ def read_saved_model(path: Path) -> dict[str, Probabilities]:
     }
 
 
-def write_frozen_graph(net: ServingNet, path: Path, dataset: Dataset | None) -> None:
+def write_frozen_graph(net: ServingNet, path: Path, calibration: np.ndarray | None) -> None:
     """A GraphDef with placeholder `images`, result `probs`, and the chapter's names between."""
     path.write_bytes(net.frozen().SerializeToString())
 
@@ -183,22 +192,20 @@ def read_frozen_graph(path: Path) -> dict[str, Probabilities]:
     }
 
 
-def write_tflite(net: ServingNet, path: Path, dataset: Dataset | None) -> None:
+def write_tflite(net: ServingNet, path: Path, calibration: np.ndarray | None) -> None:
     """For phones, float32."""
-    path.write_bytes(converted(converter(net)))
+    path.write_bytes(with_labels(converted(converter(net)), net.class_names))
 
 
-def write_tflite_int8(net: ServingNet, path: Path, dataset: Dataset) -> None:
+def write_tflite_int8(net: ServingNet, path: Path, calibration: np.ndarray) -> None:
     """For phones, weights and values in 8 bits; uint8 images in, uint8 probabilities out."""
-    count = len(dataset.train.labels)
-    chosen = np.linspace(0, count - 1, min(count, CALIBRATION_IMAGES)).astype(int)
-    images = records_to_images(dataset.train.records[chosen], net.run.model.original_dim)
+    images = records_to_images(calibration, net.run.model.original_dim)
     int8 = converter(net)
     int8.optimizations = [tf.lite.Optimize.DEFAULT]
-    int8.representative_dataset = lambda: ([image[None]] for image in np.float32(images))
+    int8.representative_dataset = lambda: ([np.float32(image)[None]] for image in images)
     int8.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     int8.inference_input_type = int8.inference_output_type = tf.uint8
-    path.write_bytes(converted(int8))
+    path.write_bytes(with_labels(converted(int8), net.class_names))
 
 
 def converter(net: ServingNet) -> tf.lite.TFLiteConverter:
@@ -233,7 +240,7 @@ def read_tflite(path: Path) -> dict[str, Probabilities]:
     return {path.name: run}
 
 
-def write_onnx(net: ServingNet, path: Path, dataset: Dataset | None) -> None:
+def write_onnx(net: ServingNet, path: Path, calibration: np.ndarray | None) -> None:
     """For all other runtimes; the same names as the frozen graph's, with TensorFlow's :0."""
     with filtered_stderr(CONVERTERS_CHATTER):
         import tf2onnx
@@ -244,6 +251,7 @@ def write_onnx(net: ServingNet, path: Path, dataset: Dataset | None) -> None:
             output_names=[net.probs.name],
             opset=ONNX_OPSET,
         )
+    add_labels(model, net.class_names)
     path.write_bytes(model.SerializeToString())
 
 
@@ -256,7 +264,7 @@ def read_onnx(path: Path) -> dict[str, Probabilities]:
     return {"onnx": lambda images: session.run([given.name], {taken.name: np.float32(images)})[0]}
 
 
-def write_checkpoint(net: ServingNet, path: Path, dataset: Dataset | None) -> None:
+def write_checkpoint(net: ServingNet, path: Path, calibration: np.ndarray | None) -> None:
     """A run's folder with only the weights of one checkpoint, its settings and its results."""
     path.mkdir()
     source = Path(net.run.checkpoint).parent
@@ -279,7 +287,9 @@ def read_checkpoint(path: Path) -> dict[str, Probabilities]:
     return {"checkpoint alone": ServingNet(load_run(path)).probabilities}
 
 
-# Format -> how it is written, and what to call after reading it again.
+# Format -> how it is written, and what to call after reading it again. Only int8 is calibrated: on
+# records, uint8 [N, 3 * original_dim * original_dim], whose values say what range each layer's
+# whole numbers stand for.
 WRITERS = {
     "saved_model": write_saved_model,
     "frozen_graph": write_frozen_graph,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import tensorflow.compat.v1 as tf
 
 from training import RunError
-from training.recipe import CHAPTER, Recipe
+from training.recipe import RECIPES, Recipe
 from training.saved_run import Run
 
 LAST_LAYER = "final_conv"  # the only one whose filters stand for the classes
@@ -55,7 +55,7 @@ def warm_start(run: Run, class_names: Sequence[str], recipe: Recipe) -> list[str
     """Initializes the trainable variables from a run's checkpoint, as far as their shapes fit.
 
     The last layer is left out if its classes are others: what it knows would be wrong here, not
-    only of no use.
+    only useless.
 
     Args:
       run: what `load_run` found.
@@ -68,10 +68,12 @@ def warm_start(run: Run, class_names: Sequence[str], recipe: Recipe) -> list[str
     Raises:
       RunError: none of them fits, or the recipe would change them all at its first step.
     """
-    if recipe.standardized and run.settings.get("recipe") == CHAPTER.name:
+    trained_with = RECIPES.get(run.settings.get("recipe"))
+    if recipe.standardized and not (trained_with and trained_with.standardized):
+        others = [name for name, other in RECIPES.items() if not other.standardized]
         raise RunError(
-            f"--init_from {run.checkpoint}: its filters have lengths that --recipe {recipe.name} "
-            f"would undo; give --recipe {CHAPTER.name} too."
+            f"--init_from {run.path}: --recipe {recipe.name} would rescale its filters, which "
+            f"undoes what they have learned; give --recipe {' or '.join(others)}."
         )
     same_classes = run.settings["class_names"] == list(class_names)
     shapes = dict(tf.train.list_variables(run.checkpoint))
@@ -84,7 +86,7 @@ def warm_start(run: Run, class_names: Sequence[str], recipe: Recipe) -> list[str
     }
     if not fitting:
         raise RunError(
-            f"--init_from {run.checkpoint}: no variable there fits this net; leave it out."
+            f"--init_from {run.path}: none of its variables fits this net; leave the flag out."
         )
     tf.train.init_from_checkpoint(run.checkpoint, fitting)
     return [name for name in variables if name not in fitting]

@@ -24,12 +24,13 @@ from training import RunError
 
 # What a run cannot change half-way. The rest (its length, say) may differ when it goes on.
 FIXED_SETTINGS = (
-    *("dataset", "class_names", "original_dim", "resize_dim"),  # what its weights fit,
+    *("net", "dataset", "class_names", "original_dim", "resize_dim"),  # what its weights fit,
     *("fire_params_1", "fire_params_2"),
     # what its steps are a function of
     *("batch_size", "seed", "recipe", "held_out", "init_from"),
 )
 
+DEFAULT_NET = "squeezenet"  # the chapter's; the net of runs whose settings.json names none
 
 BATCH_OF_ALL = " (in a cluster, of all workers together)"
 
@@ -119,6 +120,7 @@ def holder(run_dir: Path) -> str:
 
 def check_same_run(run_dir: Path, saved: dict, settings: dict) -> None:
     """Raises RunError when a fixed setting among the given ones differs from the saved one."""
+    saved = {"net": DEFAULT_NET, **saved}
     for name in FIXED_SETTINGS:
         if name in settings and settings[name] != saved.get(name):
             raise RunError(

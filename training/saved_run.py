@@ -1,25 +1,34 @@
-"""From a data set, or from what a run has saved of itself, to the chapter's model."""
+"""From a data set, or from what a run has saved of itself, to its net and its checkpoint."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import data
 from data import DataError, Dataset, Split
+from imagenet import PUBLISHED
+from imagenet.nets import NETS, describe
 from squeezenet_model import SqueezeNetModel
 from training import RunError
 from training.checkpoints import find_damage, newest_checkpoint
+from training.imported_run import bare_checkpoint, published_run, temporary_run
 from training.recipe import Schedule
-from training.run_dir import check_name, read_settings
+from training.run_dir import DEFAULT_NET, check_name, output_dir, read_settings
 
+MOST_LISTED = 12  # classes in a message
 CIFAR10_CROP = 24  # side of what the net sees of an image of CIFAR-10, in pixels
 
 
-def build_model(dataset: Dataset) -> SqueezeNetModel:
-    """The chapter's model for the images and classes of a data set."""
-    return SqueezeNetModel(dataset.original_dim, dataset.resize_dim, len(dataset.class_names))
+def build_model(dataset: Dataset, net: str = DEFAULT_NET) -> SqueezeNetModel:
+    """A net for the images and classes of a data set.
+
+    Args:
+      net: its name in `imagenet.nets.NETS`; by default the chapter's.
+    """
+    return NETS[net](dataset.original_dim, dataset.resize_dim, len(dataset.class_names))
 
 
 def settings_of(
@@ -36,12 +45,9 @@ def settings_of(
       others: what else the run depends on, in values that JSON has.
     """
     return {
+        **describe(model),
         "dataset": dataset_name,
         "class_names": list(dataset.class_names),
-        "original_dim": model.original_dim,
-        "resize_dim": model.resize_dim,
-        "fire_params_1": [list(params) for params in model.FIRE_PARAMS_1],
-        "fire_params_2": [list(params) for params in model.FIRE_PARAMS_2],
         **dataclasses.asdict(schedule),
         "recipe": schedule.recipe.name,
         "run_dir": str(run_dir),
@@ -61,9 +67,10 @@ def restore_model(settings: dict) -> SqueezeNetModel:
         raise ValueError("no sides of images")
     if not (isinstance(class_names, list) and class_names):
         raise ValueError("no names of classes")
-    model = SqueezeNetModel(original_dim, resize_dim, len(class_names))
-    model.FIRE_PARAMS_1 = fire_params(settings["fire_params_1"])
-    model.FIRE_PARAMS_2 = fire_params(settings["fire_params_2"])
+    model = NETS[settings.get("net", DEFAULT_NET)](original_dim, resize_dim, len(class_names))
+    for name in ("fire_params_1", "fire_params_2"):
+        if name in settings:
+            setattr(model, name.upper(), fire_params(settings[name]))
     return model
 
 
@@ -84,11 +91,15 @@ class Run(NamedTuple):
       settings: what its settings.json holds.
       model: the net that they describe.
       checkpoint: path without extension.
+      path: what the user has called it.
+      output_dir: where to put what is made of it.
     """
 
     settings: dict
     model: SqueezeNetModel
     checkpoint: str
+    path: Path
+    output_dir: Path
 
 
 def load_net(run_dir: Path, path: Path | None = None) -> tuple[dict, SqueezeNetModel]:
@@ -114,27 +125,58 @@ def load_net(run_dir: Path, path: Path | None = None) -> tuple[dict, SqueezeNetM
         raise RunError(f"{run_dir}/settings.json: does not describe a net; train anew.") from None
 
 
-def load_run(path: Path) -> Run:
-    """Finds what a user means by a run: its folder (the newest checkpoint), or one checkpoint.
+def find_run(path: Path, net: str | None = None) -> Path:
+    """The run, as a folder or a checkpoint in one, that a user means by a path or a name.
 
     Args:
-      path: a run's folder, or a checkpoint in it with or without the extension .index.
+      path: a run's folder or a checkpoint in it, with or without the extension .index; or what is
+        made into a run first: a name in `imagenet.PUBLISHED`, a .npz file of weights, a checkpoint
+        of another TF1 program (or the folder that holds it).
+      net: the net that it must be of, a name in `imagenet.nets.NETS`; None for any.
 
     Raises:
-      RunError: there is no run, or no whole checkpoint.
+      DataError, RunError: there is no such run, or it is of another net.
     """
+    if str(path) in PUBLISHED and not path.exists():
+        path = published_run(str(path))
+    elif path.suffix == ".npz":
+        return temporary_run(path, net)
+    run_dir = path if path.is_dir() else path.parent
+    check_name(run_dir)
+    settings = read_settings(run_dir)
+    if settings is None:
+        return temporary_run(path, net) if bare_checkpoint(path) else path
+    if net not in (None, settings.get("net", DEFAULT_NET)):
+        raise RunError(
+            f"--net {net}: the run in {run_dir} is of the net {settings.get('net', DEFAULT_NET)}; "
+            "leave --net out."
+        )
+    return path
+
+
+def load_run(path: Path, net: str | None = None) -> Run:
+    """Finds what a user means by a run, and its checkpoint: by default the newest.
+
+    Args:
+      path, net: as for `find_run`.
+
+    Raises:
+      DataError, RunError: there is no run, no intact checkpoint, or it is of another net.
+    """
+    found = find_run(path, net)
     checkpoint = None
-    run_dir = path
-    if not path.is_dir():
-        run_dir, checkpoint = path.parent, str(path).removesuffix(".index")
+    run_dir = found
+    if not found.is_dir():
+        run_dir, checkpoint = found.parent, str(found).removesuffix(".index")
     settings, model = load_net(run_dir, path)
     if checkpoint is None:
         checkpoint = newest_checkpoint(run_dir)
         if checkpoint is None:
-            raise RunError(f"{run_dir}: holds no whole checkpoint; train first.")
+            raise RunError(f"{run_dir}: holds no intact checkpoint; train first.")
     elif damage := find_damage(checkpoint):
-        raise RunError(f"{checkpoint}: is no whole checkpoint ({damage}); give another one.")
-    return Run(settings, model, checkpoint)
+        raise RunError(f"{checkpoint}: is not an intact checkpoint ({damage}); give another one.")
+    output = output_dir(run_dir) if found == path else Path("runs", path.stem)
+    return Run(settings, model, checkpoint, path, output)
 
 
 def load_dataset(
@@ -162,13 +204,21 @@ def load_dataset(
             )
     elif data_dir is None and Path(str(settings.get("data_dir"))).is_dir():
         data_dir = Path(settings["data_dir"])
-    dataset = data.load(name, data_dir, may_download, settings["original_dim"])
+    dataset = data.load(
+        name, data_dir, may_download, settings["original_dim"], settings["resize_dim"]
+    )
     if list(dataset.class_names) != settings["class_names"]:
         raise RunError(
-            f"{name}: has the classes {', '.join(dataset.class_names)}, but the run was trained on "
-            f"{', '.join(settings['class_names'])}; give the folder of those with --data_dir."
+            f"{name}: has the classes {listed(dataset.class_names)}, but the run was trained on "
+            f"{listed(settings['class_names'])}; give the folder of those with --data_dir."
         )
     return dataset
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = [f"{len(names) - MOST_LISTED:,} more"] if len(names) > MOST_LISTED else []
+    return ", ".join([*names[:MOST_LISTED], *more])
 
 
 def split_of(dataset: Dataset, settings: dict, name: str) -> Split:

@@ -1,0 +1,108 @@
+"""SqueezeNet v1.0 and v1.1, the paper's nets (arXiv 1602.07360), from the chapter's fire module.
+
+They differ from torchvision's squeezenet.py in names only: with the same weights and images, the
+logits are the same.
+"""
+
+from __future__ import annotations
+
+import functools
+
+from squeezenet_model import SqueezeNetModel, tf
+
+# Of ImageNet's training images, red, green and blue on a scale of 0..1.
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+
+
+class SqueezeNet11(SqueezeNetModel):
+    """SqueezeNet v1.1: 1,235,496 parameters with 1,000 classes; as accurate as v1.0, 2.4 times
+    less computation. The authors released it after the paper."""
+
+    CONV1 = 64, [3, 3]  # filters, kernel size
+    FIRE_STACKS = (  # (squeeze_depth, expand_depth, name); a max pooling comes before each stack
+        ((16, 64, "fire2"), (16, 64, "fire3")),
+        ((32, 128, "fire4"), (32, 128, "fire5")),
+        ((48, 192, "fire6"), (48, 192, "fire7"), (64, 256, "fire8"), (64, 256, "fire9")),
+    )
+
+    def standardize(self, image: tf.Tensor) -> tf.Tensor:
+        """Scales the pixels of one image, 0..255, by ImageNet's mean and standard deviation."""
+        offset, factor = ([255 * mean for mean in MEAN], [1 / (255 * std) for std in STD])
+        return (image - tf.constant(offset)) * tf.constant(factor)
+
+    def custom_max_pooling2d(self, inputs: tf.Tensor, name: str) -> tf.Tensor:
+        """Keeps the largest value of each 3x3 block, two pixels apart. A block that the lower or
+        right edge cuts off counts too, which is the authors' rounding ("ceil mode")."""
+        # For even sides, "same" adds the one row and column below and to the right that this
+        # needs. For odd ones nothing is cut off, and "same" would shift the blocks.
+        padding = "valid" if inputs.shape[1] % 2 else "same"
+        return tf.layers.max_pooling2d(inputs, pool_size=3, strides=2, padding=padding, name=name)
+
+    def model_layers(self, inputs: tf.Tensor, is_training: bool) -> tf.Tensor:
+        """Builds the whole net (paper, table 1): images float32 [batch, resize_dim, resize_dim, 3],
+        standardized, to logits float32 [batch, output_size], 0 or more."""
+        filters, kernel_size = self.CONV1
+        layer = tf.layers.conv2d(  # no padding, unlike the others
+            inputs, filters, kernel_size, strides=2, activation=tf.nn.relu, name="conv1"
+        )
+        for number, fire_params in enumerate(self.FIRE_STACKS, start=1):
+            pool = self.custom_max_pooling2d(layer, f"pool{number}")
+            layer = self.multi_fire_module(pool, fire_params)
+        dropout = self.custom_dropout(layer, is_training)
+        final_conv = tf.layers.conv2d(
+            dropout,
+            self.output_size,
+            [1, 1],
+            activation=tf.nn.relu,
+            # The authors' choice: fire9's values reach the hundreds, so larger weights would begin
+            # with a loss that the first steps cannot mend.
+            kernel_initializer=tf.random_normal_initializer(stddev=0.01),
+            name="final_conv",
+        )
+        return self.get_logits(final_conv)
+
+
+class SqueezeNet10(SqueezeNet11):
+    """SqueezeNet v1.0, the paper's own: 1,248,424 parameters with 1,000 classes."""
+
+    CONV1 = 96, [7, 7]
+    FIRE_STACKS = (
+        ((16, 64, "fire2"), (16, 64, "fire3"), (32, 128, "fire4")),
+        ((32, 128, "fire5"), (48, 192, "fire6"), (48, 192, "fire7"), (64, 256, "fire8")),
+        ((64, 256, "fire9"),),
+    )
+
+
+# Every net of this project, by the name that settings.json has for it.
+NETS = {
+    "squeezenet": SqueezeNetModel,
+    "squeezenet1_0": SqueezeNet10,
+    "squeezenet1_1": SqueezeNet11,
+}
+
+
+def describe(model: SqueezeNetModel) -> dict:
+    """What settings.json says of a net: its name, its images, and what a subclass may change."""
+    names = {net: name for name, net in NETS.items()}
+    settings = {
+        "net": next(names[base] for base in type(model).__mro__ if base in names),
+        "original_dim": model.original_dim,
+        "resize_dim": model.resize_dim,
+    }
+    if not isinstance(model, SqueezeNet11):
+        settings["fire_params_1"] = [list(params) for params in model.FIRE_PARAMS_1]
+        settings["fire_params_2"] = [list(params) for params in model.FIRE_PARAMS_2]
+    return settings
+
+
+@functools.cache
+def variable_shapes(net: type[SqueezeNetModel], output_size: int) -> dict[str, tuple[int, ...]]:
+    """The shapes of a net's variables, by name, in the order in which they are built.
+
+    (They do not depend on the size of the images.)
+    """
+    with tf.Graph().as_default():
+        inputs = tf.placeholder(tf.float32, [1, 64, 64, 3])
+        net(64, 64, output_size).model_layers(inputs, is_training=False)
+        return {v.op.name: tuple(v.shape.as_list()) for v in tf.trainable_variables()}
