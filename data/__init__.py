@@ -11,6 +11,7 @@ import dataclasses
 import importlib
 import os
 import pkgutil
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,22 @@ HELPERS = ("folder", "images")  # modules that are no data sets
 
 class DataError(Exception):
     """The images cannot be had; the message is one sentence for the user that names the file."""
+
+
+def printable(text: object) -> str:
+    """Text of unknown origin, such as a file's name, made safe to print: one line of what it says.
+
+    Line breaks, escape sequences, invisible characters, those that reverse the direction of
+    writing, and bytes that are not UTF-8 are shown as Python would write them ("\\n", "\\x1b"), so
+    that a name cannot forge output or control the terminal. Letters of all scripts, symbols and
+    spaces stay as they are.
+    """
+    return "".join(
+        character
+        if character.isprintable() or unicodedata.category(character) == "Zs"
+        else character.encode("unicode_escape").decode("ascii")
+        for character in str(text)
+    )
 
 
 @dataclasses.dataclass(frozen=True)
