@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # numpy would make `train.py --help` wait
     import numpy as np
 
 
-HELPERS = ("folder", "images")  # modules that are no data sets
+HELPERS = ("files", "folder", "images")  # modules that are not data sets
 
 
 class DataError(Exception):

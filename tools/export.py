@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import data
 from reporting.console import aligned, percent
 from training import RunError
-from training.command import Parser, run_command
+from training.command import Parser, local_path, run_command
 from training.run_dir import PRETRAINED, output_dir
 from training.runtime import load_tensorflow_quietly
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:  # they take seconds to import
     import numpy as np
 
     from tools.serving import ServingNet
+    from training.saved_run import Run
 
 
 class Format(NamedTuple):
@@ -95,16 +96,16 @@ def main(arguments: list[str] | None = None) -> int:
     add = parser.add_argument
     add(
         "--run_dir",
-        type=Path,
+        type=local_path,
         default=PRETRAINED,
         help="a run's folder, or a checkpoint in one (default: the net that comes with the "
         "project, trained on CIFAR-10)",
     )
     add("--formats", nargs="+", choices=FORMATS, default=list(FORMATS), help="default: all")
-    add("--out", type=Path, help="folder to write to (default: export in the run's folder)")
+    add("--out", type=local_path, help="folder to write to (default: export in the run's folder)")
     add(
         "--data_dir",
-        type=Path,
+        type=local_path,
         help="folder of the images' files, if they are not where they "
         "were when the run was trained",
     )
@@ -126,7 +127,7 @@ def export(flags: argparse.Namespace) -> int:
     from training.saved_run import load_run
 
     run = load_run(flags.run_dir)
-    dataset = find_dataset(run.settings, flags)
+    dataset = find_dataset(run, flags)
     out = flags.out or output_dir(Path(run.checkpoint).parent) / "export"
     formats = list(dict.fromkeys(flags.formats))
     check_targets(out, formats)
@@ -169,7 +170,7 @@ def check_targets(out: Path, formats: list[str]) -> None:
             raise RunError(f"{path}: is there, but no earlier export; give another --out.")
 
 
-def find_dataset(settings: dict, flags: argparse.Namespace) -> data.Dataset | None:
+def find_dataset(run: Run, flags: argparse.Namespace) -> data.Dataset | None:
     """The run's data set; None where it is not at hand and can be done without.
 
     Raises:
@@ -178,7 +179,8 @@ def find_dataset(settings: dict, flags: argparse.Namespace) -> data.Dataset | No
     from training.saved_run import load_dataset
 
     try:
-        return load_dataset(settings, flags.data_dir, may_download=False)
+        run_dir = Path(run.checkpoint).parent
+        return load_dataset(run.settings, flags.data_dir, may_download=False, run_dir=run_dir)
     except data.DataError as error:
         if flags.data_dir is None and "tflite_int8" not in flags.formats:
             return None
