@@ -11,7 +11,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from training import batches
-from training.interruption import Interruption
+from training.command import Interruption
 from training.runtime import session_config
 
 if TYPE_CHECKING:  # it takes seconds to import

@@ -15,7 +15,7 @@ import tensorflow.compat.v1 as tf
 from cluster.config import START_SECONDS, Config
 from training import RunError, Stopped
 from training.batches import Share
-from training.interruption import Interruption
+from training.command import Interruption
 from training.runtime import session_config
 from training.step import Gradients, TrainingStep
 

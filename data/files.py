@@ -24,7 +24,7 @@ def open_regular(path: Path) -> Iterator[BinaryIO]:
 
 def open_without_waiting(path: str, flags: int) -> int:
     """os.open for a file that may have become a pipe, which must not wait for a writer."""
-    return os.open(path, flags | os.O_NONBLOCK)
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # which Windows lacks
 
 
 def check_regular(path: Path, status: os.stat_result) -> None:

@@ -15,7 +15,7 @@ from reporting.summaries import confusion_matrix, png
 from training import RunError
 from training.checkpoints import checkpoint_step, newest_checkpoint
 from training.evaluation import Evaluator
-from training.run_dir import is_training, output_dir, read_settings
+from training.run_dir import is_training, output_dir, read_settings, write_file
 from training.saved_run import find_run, load_dataset, load_net, load_run, split_of
 
 POLL_SECONDS = 1
@@ -51,7 +51,7 @@ def report(
         if watch
         else [load_run(checkpoint or run_dir).checkpoint]
     )
-    dataset = load_dataset(settings, data_dir)
+    dataset = load_dataset(settings, data_dir, run_dir=run_dir)
     split = split_of(dataset, settings, split_name)
     evaluation = None
     with Evaluator(model, split, dataset.class_names) as evaluator:
@@ -70,7 +70,7 @@ def report(
     drawing = output_dir(run_dir) / f"confusion_matrix_{split_name}.png"
     try:
         drawing.parent.mkdir(parents=True, exist_ok=True)
-        drawing.write_bytes(png(matrix))
+        write_file(drawing, png(matrix))
         print(f"\ndrawn in {drawing}")
     except OSError as error:  # somebody else's run, say: all that was asked for is printed
         print(f"{drawing}: not drawn ({error.strerror})", file=sys.stderr)

@@ -6,9 +6,15 @@ numpy arrays, beside it.
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import io
+import os
+import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +24,7 @@ from tensorboard.plugins.histogram.summary_v2 import histogram_pb
 from tensorboard.plugins.hparams import api
 from tensorboard.plugins.text.metadata import create_summary_metadata
 
-from data import Split
+from data import Split, printable
 from reporting import scopes
 from squeezenet_model import SqueezeNetModel
 
@@ -50,7 +56,7 @@ def text(tag: str, markdown: str) -> tf.Summary:
 def markdown_table(titles: tuple[str, ...], rows: list[tuple]) -> str:
     """A table for a text panel."""
     lines = [titles, ["---"] * len(titles), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(map(printable, line)) + " |" for line in lines)
 
 
 def settings_table(settings: dict) -> str:
@@ -145,28 +151,65 @@ def filters(kernel: np.ndarray) -> np.ndarray:
     return grid(shades.transpose(3, 0, 1, 2).round().astype(np.uint8), scale=10)
 
 
+@contextlib.contextmanager
+def matplotlib_defaults() -> Iterator[None]:
+    """Draws as matplotlib does by default, whatever the caller's settings are.
+
+    Neither a wrong MPLBACKEND nor a damaged matplotlibrc, nor one that asks for LaTeX, may end a
+    run; and what is set here must not change what else a notebook draws.
+    """
+    matplotlib = load_matplotlib()
+    defaults = dict(matplotlib.rcParamsDefault)
+    del defaults["backend"]  # of windows; a Figure that is saved has none
+    defaults["text.parse_math"] = False  # a class may be called $5: no formula
+    with matplotlib.rc_context(defaults), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # a name has such a letter
+        yield
+
+
+def load_matplotlib() -> ModuleType:
+    """Imports matplotlib, without its settings if they end the import."""
+    try:
+        import matplotlib
+    except Exception:  # of many kinds: ValueError, UnicodeDecodeError, ...
+        for name in [name for name in sys.modules if name.startswith("matplotlib.")]:
+            del sys.modules[name]  # which do not fit the package when it is imported again
+        folder = Path(importlib.util.find_spec("matplotlib").origin).parent
+        backend = os.environ.pop("MPLBACKEND", None)
+        try:
+            with contextlib.chdir(folder / "mpl-data"):  # whose matplotlibrc comes first
+                import matplotlib
+        finally:
+            if backend is not None:
+                os.environ["MPLBACKEND"] = backend
+    return matplotlib
+
+
+@matplotlib_defaults()
 def confusion_matrix(
     labels: np.ndarray, predictions: np.ndarray, class_names: tuple[str, ...]
 ) -> Image.Image:
     """How many images of each class were taken for which."""
-    from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
+    from sklearn.metrics import confusion_matrix
 
     counts = confusion_matrix(labels, predictions, labels=range(len(class_names)))
-    if len(class_names) > MOST_NAMED_CLASSES:  # a name and a number each would take gigabytes
-        figure = new_figure(8, 8)
-        ax = figure.subplots()
-        ax.imshow(counts, cmap="Blues")
-        ax.set(xlabel="Predicted label", ylabel="True label")
-        return drawn(figure)
-    size = 1.2 + 0.4 * len(class_names)  # inches; TensorBoard shrinks what is wide
+    is_named = len(class_names) <= MOST_NAMED_CLASSES  # more names and numbers take gigabytes
+    size = 1.2 + 0.4 * len(class_names) if is_named else 8  # inches; TensorBoard shrinks wide ones
     figure = new_figure(size, size)
-    display = ConfusionMatrixDisplay(counts, display_labels=class_names)
-    display.plot(
-        ax=figure.subplots(), cmap="Blues", colorbar=False, xticks_rotation=45, values_format="d"
-    )
+    ax = figure.subplots()
+    ax.imshow(counts, cmap="Blues")
+    ax.set(xlabel="Predicted label", ylabel="True label")
+    if is_named:
+        ticks, names = range(len(class_names)), list(map(printable, class_names))
+        ax.set_xticks(ticks, names, rotation=45)
+        ax.set_yticks(ticks, names)
+        for (row, column), count in np.ndenumerate(counts):
+            color = "white" if count > counts.max() / 2 else "black"
+            ax.text(column, row, count, color=color, ha="center", va="center")
     return drawn(figure)
 
 
+@matplotlib_defaults()
 def worst(
     split: Split, probs: np.ndarray, class_names: tuple[str, ...], dim: int
 ) -> Image.Image | None:
@@ -178,6 +221,7 @@ def worst(
       class_names: one per class.
       dim: side of a stored image in pixels.
     """
+    class_names = tuple(map(printable, class_names))
     own = probs[np.arange(len(probs)), split.labels]
     wrong = np.flatnonzero(probs.argmax(axis=1) != split.labels)
     shown = wrong[np.argsort(own[wrong], kind="stable")][:WORST]
@@ -202,13 +246,9 @@ def worst(
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, in inches, that takes every text as it is."""
-    import matplotlib  # takes a second to import; needed once a run
+    """An empty figure, in inches, that no window and no pyplot know of."""
     from matplotlib.figure import Figure
 
-    # A class may be called $5: no formula. And its name may have letters that the font lacks.
-    matplotlib.rcParams["text.parse_math"] = False
-    warnings.filterwarnings("ignore", "Glyph .* missing from font")
     return Figure(figsize=(width, height), layout="constrained")
 
 

@@ -4,6 +4,7 @@ import contextlib
 import io
 import re
 import resource
+import signal
 import subprocess
 import sys
 import textwrap
@@ -44,6 +45,19 @@ def pytest_addoption(parser):
 def pytest_collection_modifyitems(items):
     """Puts the longest file first: at the end, one test process would wait for the other."""
     items.sort(key=lambda item: item.path.name != "test_cluster_task.py")
+
+
+@contextlib.contextmanager
+def default_signals():
+    """Within it signals act as by default, here and in processes started, whoever ignores them."""
+    numbers = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+    before = [signal.signal(number, signal.SIG_DFL) for number in numbers]
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def train_command(*flags) -> list[str]:

@@ -227,11 +227,11 @@ class TestHelp:
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (["--batch_size", "0"], "argument --batch_size: '0' is no whole number above 0"),
-        (["--batch_size", "2.5"], "argument --batch_size: '2.5' is no whole number above 0"),
-        (["--learning_rate", "nan"], "argument --learning_rate: 'nan' is no number above 0"),
-        (["--num_epochs", "-1"], "argument --num_epochs: '-1' is no number above 0"),
-        (["--seed", "-1"], "argument --seed: '-1' is no whole number from 0"),
+        (["--batch_size", "0"], "argument --batch_size: '0' is not a whole number above 0"),
+        (["--batch_size", "2.5"], "argument --batch_size: '2.5' is not a whole number above 0"),
+        (["--learning_rate", "nan"], "argument --learning_rate: 'nan' is not a number above 0"),
+        (["--num_epochs", "-1"], "argument --num_epochs: '-1' is not a number above 0"),
+        (["--seed", "-1"], "argument --seed: '-1' is not a whole number from 0"),
         (
             ["--dataset", "mnist"],
             "mnist: is neither a folder nor one of the data sets cifar10, digits",
@@ -247,7 +247,7 @@ class TestHelp:
         (["--init_from", "nowhere"], "nowhere: is neither the folder of a run nor a checkpoint"),
         (["--num_towers", "3"], "--num_towers 3 does not divide --batch_size 128"),
         (["--recipe", "mine"], "invalid choice: 'mine'"),
-        (["--held_out", "0"], "argument --held_out: '0' is no whole number above 0"),
+        (["--held_out", "0"], "argument --held_out: '0' is not a whole number above 0"),
         (["--held_out", "1500"], "--held_out 1500: 1,500 training images of 10 classes cannot"),
         (["--epochs", "3"], "unrecognized arguments: --epochs 3"),
     ],

@@ -82,9 +82,9 @@ def test_may_have_moved_since(own, folder, tmp_path):
     shutil.copytree(folder / "squares", tmp_path / "moved")
     settings = settings_of(own) | {"dataset": str(folder / "gone")}
     with pytest.raises(DataError, match="gone: the images that the run was trained on are not"):
-        load_dataset(settings)
+        load_dataset(settings, run_dir=own)
     moved = load_dataset(settings, data_dir=tmp_path / "moved")
-    there = load_dataset(settings_of(own))
+    there = load_dataset(settings_of(own), run_dir=own)
     np.testing.assert_array_equal(moved.test.records[:], there.test.records[:])
     shutil.move(tmp_path / "moved" / "red", tmp_path / "moved" / "green")
     with pytest.raises(RunError, match="has the classes blue, green, but the run was trained on"):

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import data
 from reporting.console import aligned, percent
 from training import RunError
-from training.command import Parser, run_command
+from training.command import Parser, local_path, run_command
 from training.run_dir import PRETRAINED, write_text
 from training.runtime import load_tensorflow_quietly
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:  # they take seconds to import
     import numpy as np
 
     from tools.serving import ServingNet
+    from training.saved_run import Run
 
 
 class Format(NamedTuple):
@@ -114,16 +115,16 @@ def main(arguments: list[str] | None = None) -> int:
     add = parser.add_argument
     add(
         "--run_dir",
-        type=Path,
+        type=local_path,
         default=PRETRAINED,
         help="a run's folder, or a checkpoint in one (default: the net that comes with the "
         "project, trained on CIFAR-10)",
     )
     add("--formats", nargs="+", choices=FORMATS, default=list(FORMATS), help="default: all")
-    add("--out", type=Path, help="folder to write to (default: export in the run's folder)")
+    add("--out", type=local_path, help="folder to write to (default: export in the run's folder)")
     add(
         "--data_dir",
-        type=Path,
+        type=local_path,
         help="folder of the images' files, if they are not where they "
         "were when the run was trained; for published weights any folder of photos",
     )
@@ -146,7 +147,7 @@ def export(flags: argparse.Namespace) -> int:
     from training.saved_run import load_run
 
     run = load_run(flags.run_dir)
-    images = find_images(run.settings, flags)
+    images = find_images(run, flags)
     out = flags.out or run.output_dir / "export"
     formats = list(dict.fromkeys(flags.formats))
     check_targets(out, formats)
@@ -192,7 +193,7 @@ def check_targets(out: Path, formats: list[str]) -> None:
             raise RunError(f"{path}: is there, but no earlier export; give another --out.")
 
 
-def find_images(settings: dict, flags: argparse.Namespace) -> Images:
+def find_images(run: Run, flags: argparse.Namespace) -> Images:
     """The run's data set; other photos, or noise, where it is not at hand and can be done without.
 
     Raises:
@@ -204,15 +205,16 @@ def find_images(settings: dict, flags: argparse.Namespace) -> Images:
     from tools.predict import find_files
     from training.saved_run import load_dataset
 
-    dim = settings["original_dim"]
-    is_imported = "source" in settings  # so it was not trained here, and its images are elsewhere
+    dim = run.settings["original_dim"]
+    is_imported = "source" in run.settings  # not trained here: its images are elsewhere
     if is_imported and flags.data_dir:
         photos = ImageFiles(find_files([str(flags.data_dir)]), dim)
         chosen = evenly(len(photos), 2 * CALIBRATION_IMAGES)
         halves = photos[chosen[::2]], photos[chosen[1::2] if len(chosen) > 1 else chosen]
         return Images(*halves, None, f"photos of {flags.data_dir}")
     try:
-        dataset = load_dataset(settings, flags.data_dir, may_download=False)
+        run_dir = Path(run.checkpoint).parent
+        dataset = load_dataset(run.settings, flags.data_dir, may_download=False, run_dir=run_dir)
     except data.DataError as error:
         if flags.data_dir is None and "tflite_int8" not in flags.formats:
             noise = np.random.default_rng(0).integers(

@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
       Exit code: 0 when all tasks have ended well, otherwise the highest of theirs (128 and the
       signal's number for a task that was killed); 128 and the number of a signal to this command.
     """
-    parser = Parser(prog="tools.launch_local", description=__doc__.splitlines()[0])
+    parser = Parser(prog="tools.launch_local", description="Train in a cluster on this machine.")
     add = parser.add_argument
     add(
         "--workers",

@@ -16,7 +16,7 @@ import data
 from imagenet import ORIGINAL_DIM, PUBLISHED, class_names
 from reporting.console import aligned
 from training import RunError
-from training.command import Parser, run_command
+from training.command import Parser, local_path, run_command
 from training.runtime import load_tensorflow_quietly
 
 if TYPE_CHECKING:  # it would take seconds to import
@@ -28,18 +28,21 @@ CIFAR10_NET = {"original_dim": 32, "resize_dim": 24, "output_size": 10}
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    parser = Parser(prog="tools.scopes", description=__doc__.splitlines()[0])
+    parser = Parser(
+        prog="tools.scopes",
+        description="Show a net's variable scopes in numbers, or compare two runs.",
+    )
     run = "a run's folder, or a checkpoint in one"
     parser.add_argument(
         "run",
         nargs="?",
-        type=Path,
+        type=local_path,
         help=f"{run}, or {', '.join(PUBLISHED)} (default: the untrained net for CIFAR-10)",
     )
     parser.add_argument(
         "--compare",
         nargs=2,
-        type=Path,
+        type=local_path,
         metavar=("A", "B"),
         help=f"two of them, each {run}: how shapes differ and weights moved",
     )
@@ -158,7 +161,9 @@ def measure(run: Run) -> dict:
         raise RunError(f"{run.checkpoint}: lacks {missing[0]}; it is of another net.")
     weights = {name: reader.get_tensor(name) for name in names}
     try:
-        dataset = load_dataset(run.settings, may_download=False)
+        dataset = load_dataset(
+            run.settings, may_download=False, run_dir=Path(run.checkpoint).parent
+        )
     except (data.DataError, RunError):
         return {"weights": weights, "dead_relus": {}}
     with Evaluator(run.model, dataset.test, dataset.class_names) as evaluator:
