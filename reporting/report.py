@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +10,11 @@ from pathlib import Path
 import tensorflow.compat.v1 as tf
 
 from reporting.console import print_classes, print_evaluation, print_report
-from reporting.summaries import confusion_matrix, png
+from reporting.figures import confusion_matrix, write_image
 from training import RunError
 from training.checkpoints import checkpoint_step, newest_checkpoint
 from training.evaluation import Evaluator
-from training.run_dir import is_training, output_dir, read_settings, write_file
+from training.run_dir import is_training, output_dir, read_settings
 from training.saved_run import find_run, load_dataset, load_net, load_run, split_of
 
 POLL_SECONDS = 1
@@ -66,14 +65,9 @@ def report(
         results = evaluator.summarize(evaluation, split_name)
     print_report(results, run_dir)
     print_classes(results)
-    matrix = confusion_matrix(split.labels, evaluation.predictions, dataset.class_names)
-    drawing = output_dir(run_dir) / f"confusion_matrix_{split_name}.png"
-    try:
-        drawing.parent.mkdir(parents=True, exist_ok=True)
-        write_file(drawing, png(matrix))
-        print(f"\ndrawn in {drawing}")
-    except OSError as error:  # somebody else's run, say: all that was asked for is printed
-        print(f"{drawing}: not drawn ({error.strerror})", file=sys.stderr)
+    names = dataset.class_names
+    matrix = confusion_matrix(split.labels, evaluation.predictions, names, dpi=200)
+    write_image(matrix, output_dir(run_dir) / f"confusion_matrix_{split_name}.png")
 
 
 def wait_for_run(run_dir: Path, patience: float) -> None:

@@ -253,7 +253,7 @@ def write_and_compare(
     net: ServingNet, formats: list[str], folder: Path, images: Images
 ) -> list[Comparison]:
     """Writes the formats into a folder, and reads each again; the checkpoint's own row is first."""
-    from reporting.summaries import records_to_images
+    from reporting.figures import records_to_images
     from tools.serving import READERS, WRITERS
 
     pixels = records_to_images(images.records, net.run.model.original_dim)

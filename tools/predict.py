@@ -179,7 +179,7 @@ def classify(
     import numpy as np
 
     from data.images import try_to_read
-    from reporting.summaries import records_to_images
+    from reporting.figures import records_to_images
     from training.saved_run import batch_size_for
 
     dim = net.run.model.original_dim
@@ -226,7 +226,7 @@ def draw(path: Path, activations: np.ndarray, net: ServingNet, drawing: Path) ->
     """
     from data.images import read_image
     from reporting.heatmap import SIDE, draw_heatmap
-    from reporting.summaries import records_to_images
+    from reporting.figures import records_to_images
 
     model = net.run.model
     (square,) = records_to_images(read_image(path, SIDE)[None], SIDE)

@@ -76,7 +76,7 @@ def sweep(flags: argparse.Namespace) -> int:
     sweep_dir = flags.sweep_dir or Path("runs", f"sweep-{flags.dataset}")
     dataset = data.load(flags.dataset, flags.data_dir)
     load_tensorflow_quietly()
-    from reporting.summaries import matplotlib_defaults
+    from reporting.figures import matplotlib_defaults
 
     done = []
     for squeeze_ratio in flags.ratios:
