@@ -26,7 +26,9 @@ def run_local(*arguments):
 
 def processes_of(folder):
     """The tasks that run in a folder: process number and command line."""
-    listed = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True).stdout
+    listed = subprocess.run(
+        ["ps", "-ww", "-eo", "pid=,args="], capture_output=True, text=True
+    ).stdout
     return [
         line
         for line in listed.splitlines()
