@@ -38,7 +38,7 @@ def pytest_addoption(parser):
         "--kills",
         type=int,
         default=2,
-        help="how many times tests/test_train_faults.py kills a training process (default: 2)",
+        help="how many faults test_train_faults.py and test_cluster_chaos.py cause (default: 2)",
     )
 
 

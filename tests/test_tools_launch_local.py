@@ -10,7 +10,7 @@ import time
 import pytest
 
 from cluster.config import read_config
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, default_signals
 from tools.launch_local import free_ports, task_configs
 
 
@@ -26,7 +26,9 @@ def run_local(*arguments):
 
 def processes_of(folder):
     """The tasks that run in a folder: process number and command line."""
-    listed = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True).stdout
+    listed = subprocess.run(
+        ["ps", "-ww", "-eo", "pid=,args="], capture_output=True, text=True
+    ).stdout
     return [
         line
         for line in listed.splitlines()
@@ -63,13 +65,14 @@ def test_ends_all_with_the_code_of_the_one_that_failed(tmp_path):
 def started(folder, *arguments):
     """A launcher that has begun to train in a folder, and the lines it has printed so far."""
     flags = ["--num_epochs", 10_000, "--batch_size", 32, "--eval_every", 5, "--run_dir", folder]
-    process = subprocess.Popen(
-        command(*arguments, "--", *flags),
-        cwd=PROJECT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    with default_signals():
+        process = subprocess.Popen(
+            command(*arguments, "--", *flags),
+            cwd=PROJECT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
     lines = []
     for line in process.stdout:
         lines.append(line)
