@@ -344,7 +344,7 @@ def main(arguments: list[str]) -> int:
         return 0 if arguments in (["-h"], ["--help"]) else 2
     left_out = defaultdict(list)
     try:
-        read(Path(arguments[0]), DIM, True, left_out)
+        read(Path(arguments[0]), DIM, DIM, True, left_out)
         problem = None
     except DataError as error:
         problem = error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import ctypes
 import logging
 import math
 import os
@@ -62,9 +63,20 @@ CLUTTER = {
     *("system volume information", "lost+found", "@eadir"),
 }
 
-# Pillow warns about oddities in files that it can read all the same.
-warnings.filterwarnings("ignore", module=r"PIL\.")
-logging.getLogger("PIL").addHandler(logging.NullHandler())
+
+def silence_readers() -> None:
+    """Keeps Pillow from printing what it finds odd or damaged in a file, which DataError tells.
+
+    Pillow has no switch for the messages of libtiff; on Linux, the library itself can be asked.
+    """
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
+    with contextlib.suppress(OSError, AttributeError), open("/proc/self/maps") as maps:
+        for path in {line.split(maxsplit=5)[-1].strip() for line in maps if "libtiff" in line}:
+            ctypes.CDLL(path).TIFFSetErrorHandler(None)
+
+
+silence_readers()
 
 
 class Unusable(Exception):

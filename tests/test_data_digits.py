@@ -88,8 +88,8 @@ def test_must_not_be_mirrored(digits):
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones():
-    with pytest.raises(data.DataError, match=r"imagenet: .* cifar10, digits"):
-        data.load("imagenet")
+    with pytest.raises(data.DataError, match=r"mnist: .* cifar10, digits"):
+        data.load("mnist")
 
 
 class TestHoldingOut:

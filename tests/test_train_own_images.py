@@ -13,8 +13,9 @@ from squeezenet_model import SqueezeNetModel, tf
 from tests.conftest import run_train, train_here
 from tools import predict
 from training import RunError
+from training.initial_weights import warm_start
 from training.recipe import TUNED
-from training.saved_run import initialize_from, load_dataset, load_run
+from training.saved_run import load_dataset, load_run
 
 FLAGS = ("--batch_size", 8, "--num_epochs", 6, "--eval_every", 10)
 
@@ -137,18 +138,18 @@ class TestInitFrom:
         run = load_run(trained.run_dir)
         with tf.Graph().as_default():
             SqueezeNetModel(32, 24, 10).model_layers(tf.zeros([1, 24, 24, 3]), is_training=False)
-            assert initialize_from(run, list("0123456789"), TUNED) == []
-            others = initialize_from(run, list("abcdefghij"), TUNED)
+            assert warm_start(run, list("0123456789"), TUNED) == []
+            others = warm_start(run, list("abcdefghij"), TUNED)
         assert others == ["final_conv/kernel", "final_conv/bias"]
 
     def test_refuses_weights_that_the_recipe_would_undo(self, trained):
         run = load_run(trained.run_dir)
         run = run._replace(settings={**run.settings, "recipe": "chapter"})
-        with pytest.raises(RunError, match="give --recipe chapter too"):
-            initialize_from(run, list("0123456789"), TUNED)
+        with pytest.raises(RunError, match="give --recipe chapter"):
+            warm_start(run, list("0123456789"), TUNED)
 
     def test_cannot_be_changed_half_way(self, own, folder, trained):
         flags = ("--init_from", trained.run_dir.resolve())
         process = train_here("--dataset", "squares", *FLAGS, *flags, cwd=folder)
         assert process.returncode == 2
-        assert "the run there has init_from None, not" in process.stderr
+        assert "the run there has init_from null, not" in process.stderr
