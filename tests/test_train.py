@@ -2,11 +2,9 @@
 
 import json
 import os
-import pty
 import re
 import subprocess
 import sys
-import termios
 import time
 
 import pytest
@@ -278,6 +276,8 @@ class TestBadSurroundings:
 
 
 def test_a_terminal_gets_a_bar(tmp_path):
+    pty = pytest.importorskip("pty", reason="on Windows: no pseudo-terminals")
+    termios = pytest.importorskip("termios")
     controller, terminal = pty.openpty()
     termios.tcsetwinsize(terminal, (24, 100))
     process = subprocess.Popen(

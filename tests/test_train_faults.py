@@ -1,16 +1,13 @@
 """What a training run survives. The table in docs/faults.md names these tests."""
 
 import contextlib
-import fcntl
 import json
 import os
-import pty
 import random
 import re
 import shutil
 import signal
 import subprocess
-import termios
 import time
 from pathlib import Path
 
@@ -18,6 +15,10 @@ import pytest
 
 from tests.conftest import default_signals, read_events, run_train, train_command, train_here
 from training.checkpoints import newest_checkpoint
+
+fcntl = pytest.importorskip("fcntl", reason="on Windows: other signals and terminals")
+pty = pytest.importorskip("pty")
+termios = pytest.importorskip("termios")
 
 # Two epochs of 24 steps each; a checkpoint and an evaluation after every second step.
 FLAGS = ("--num_epochs", 2, "--batch_size", 64, "--eval_every", 2)

@@ -24,6 +24,9 @@ from training.command import (
     seed,
 )
 
+# There os.kill ends the process, whatever its handlers.
+pytest.importorskip("fcntl", reason="on Windows: other signals")
+
 
 def run(command):
     """Runs a function as a command."""

@@ -26,6 +26,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+if not __package__:  # started as `python path/to/tools/export.py`
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 import data
 from reporting.console import aligned, percent
 from training import RunError

@@ -12,6 +12,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+if not __package__:  # started as `python path/to/tools/scopes.py`
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 import data
 from imagenet import ORIGINAL_DIM, PUBLISHED, class_names
 from reporting.console import aligned

@@ -14,6 +14,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+if not __package__:  # started as `python path/to/tools/sweep_squeeze_ratio.py`
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 import data
 from reporting.console import tensorboard_command
 from training import recipe
