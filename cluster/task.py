@@ -242,7 +242,7 @@ class WatchedSession(tf.Session):
                 raise task.lost(lost)
             if now >= next_report:
                 next_report = now + REPORT_SECONDS
-                whom = ", ".join(absent) or "the other tasks, which are busy"
+                whom = ", ".join(absent) or "the operation to end; all other tasks answer"
                 print(f"{task.name}: waiting for {whom}", flush=True)
         try:
             value = result.result()

@@ -228,8 +228,8 @@ def draw(path: Path, activations: np.ndarray, net: ServingNet, drawing: Path) ->
       OSError: the drawing cannot be written.
     """
     from data.images import read_image
-    from reporting.heatmap import SIDE, draw_heatmap
     from reporting.figures import records_to_images
+    from reporting.heatmap import SIDE, draw_heatmap
 
     model = net.run.model
     (square,) = records_to_images(read_image(path, SIDE)[None], SIDE)
