@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 
-from training import batches
 from training.command import Interruption
 from training.runtime import session_config
 
@@ -18,10 +17,16 @@ class Alone:
     """A process that trains on its own; `cluster.task.Task` documents the interface."""
 
     is_chief = True
-    share = batches.ALONE
     all_reduce = None
     interruption = Interruption
     joined = device = staticmethod(contextlib.nullcontext)
+
+    @property
+    def share(self):
+        """All of every batch."""
+        from training import batches  # it imports numpy, which --help does not wait for
+
+        return batches.ALONE
 
     def session(self, interruption):
         """A plain session."""

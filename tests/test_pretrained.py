@@ -15,9 +15,10 @@ from squeezenet_model import SqueezeNetModel, tf
 from tests.conftest import PROJECT, readme_code, run_train
 from tools import predict
 from train import parse_flags
+from training.initial_weights import warm_start
 from training.recipe import TUNED
 from training.run_dir import PRETRAINED, read_json
-from training.saved_run import initialize_from, load_run
+from training.saved_run import load_run
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def test_begins_a_training():
     assert parse_flags(["--init_from"]).init_from == PRETRAINED
     with tf.Graph().as_default():
         SqueezeNetModel(32, 24, 2).model_layers(tf.zeros([1, 24, 24, 3]), is_training=False)
-        left_out = initialize_from(load_run(PRETRAINED), ["cat", "dog"], TUNED)
+        left_out = warm_start(load_run(PRETRAINED), ["cat", "dog"], TUNED)
     assert left_out == ["final_conv/kernel", "final_conv/bias"]
 
 

@@ -235,8 +235,8 @@ class TestHelp:
             "mnist: is neither a folder nor one of the data sets cifar10, digits",
         ),
         (["--original_dim", "64"], "--original_dim 64: the images of digits have 32 x 32"),
-        (["--split", "train"], "--split goes with --eval_only"),
-        (["--eval_only", "--watch", "--checkpoint", "a"], "leave out the other flag"),
+        (["--split", "train"], "--split needs --eval_only"),
+        (["--eval_only", "--watch", "--checkpoint", "a"], "drop the other flag"),
         (
             ["--dataset", ".", "--data_dir", "a"],
             "--data_dir a: does not go with a folder of your own",
