@@ -29,11 +29,13 @@ FORMATS = (
     *(name for name in ("WEBP", "AVIF") if features.check(name.lower())),
 )
 # Bytes that decoding may take: for one image, and for all that are decoded at the same time.
-MOST_BYTES = 1 << 29
+MOST_BYTES = 384 << 20  # enough for a PNG of 100 megapixels, a WebP of 24
+LARGE_BYTES = 32 << 20  # a photo of 8 megapixels as a PNG; a JPEG takes far less
 MOST_FILE_BYTES = 1 << 28  # a 16-bit TIFF of 40 megapixels
 # Bytes a pixel that decoding takes at its peak: Pillow's image has 4 in color, and some decoders
-# keep copies of their own.
-DECODER_BYTES = {"TIFF": 12, "WEBP": 20, "AVIF": 20}
+# keep copies of their own (and READ_WHOLE, of the file).
+DECODER_BYTES = {"TIFF": 12, "WEBP": 16, "AVIF": 20}
+READ_WHOLE = ("WEBP", "AVIF")
 PIXEL_BYTES = 4  # of all others
 COEFFICIENT_BYTES = 8  # of a JPEG pixel with 4 components, if it comes in several scans
 MOST_JPEG_SCANS = 100  # progressive JPEGs have about 10; each scan takes as long as an image
@@ -142,6 +144,7 @@ def read_image(path: Path, dim: int) -> np.ndarray:
             problem = f"cannot be read ({error.strerror}); check it"
         else:
             problem = f"is damaged ({printable(error) or type(error).__name__}); replace it"
+    return_freed_memory()  # of the image whose decoding has failed
     raise DataError(f"{printable(path)}: {problem} or leave it out.")
 
 
@@ -157,18 +160,19 @@ def decode(file: BinaryIO, dim: int) -> np.ndarray:
     """The record of an open image file; raises whatever Pillow does, and Unusable."""
     if os.fstat(file.fileno()).st_size > MOST_FILE_BYTES:
         raise Unusable(TOO_LARGE % f"more than {MOST_FILE_BYTES >> 20} MB")
-    with Image.open(file, formats=FORMATS) as image:
-        needed = memory_to_decode(image, file, dim)
-        if needed > MOST_BYTES:
-            raise Unusable(TOO_LARGE % f"too many pixels ({image.width:,} x {image.height:,})")
-        with DECODING.take(needed):
-            image.load()
-            if image.mode in UNCLEAR_MODES:
-                raise Unusable(
-                    f"stores its pixels as {UNCLEAR_MODES[image.mode]}; convert it to RGB"
-                )
-            square = central_square(image, dim)
-            turn = upright_turn(image)  # after load(), which turns a TIFF itself
+    image = Image.open(file, formats=FORMATS)
+    needed = memory_to_decode(image, file, dim)
+    if needed > MOST_BYTES:
+        raise Unusable(TOO_LARGE % f"too many pixels ({image.width:,} x {image.height:,})")
+    with DECODING.take(needed):
+        image.load()
+        if image.mode in UNCLEAR_MODES:
+            raise Unusable(f"stores its pixels as {UNCLEAR_MODES[image.mode]}; convert it to RGB")
+        square = central_square(image, dim)
+        turn = upright_turn(image)  # after load(), which turns a TIFF itself
+        del image
+        if needed > LARGE_BYTES:
+            return_freed_memory()  # before another thread takes as much
     if turn is not None:
         square = square.transpose(turn)
     return np.asarray(square).transpose(2, 0, 1).ravel()
@@ -196,8 +200,16 @@ def memory_to_decode(image: Image.Image, file: BinaryIO, dim: int) -> int:
     elif image.format == "TIFF":
         tile = [int(image.tag_v2.get(tag, 0)) for tag in (TILE_WIDTH, TILE_LENGTH)]
         pixels += math.prod(tile)
+    elif image.format in READ_WHOLE:
+        needed = os.fstat(file.fileno()).st_size
     needed += pixels * DECODER_BYTES.get(image.format, PIXEL_BYTES)
     return needed + PIXEL_BYTES * min(pixels, int(2 * REDUCING_GAP * dim) ** 2)  # the square
+
+
+def return_freed_memory() -> None:
+    """Gives freed memory back to the system, where glibc would keep it for the same thread."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def count_scans(file: BinaryIO) -> int:

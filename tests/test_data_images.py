@@ -432,16 +432,39 @@ class TestMemory:
         os.truncate(tmp_path / "a.bmp", 1 << 40)  # a sparse file
         assert "has more than 256 MB" in self.error_of(tmp_path / "a.bmp")
 
-    def test_of_a_large_transparent_png_is_not_taken_many_times_over(self, tmp_path):
+    @pytest.fixture
+    def peak_of(self, tmp_path):
+        """Runs a line of code in a new process; gives the bytes by which its memory has grown."""
+
+        def run(line):
+            code = (
+                "import sys; from concurrent.futures import ThreadPoolExecutor as Threads\n"
+                "from data import images\n"
+                "status = lambda: open('/proc/self/status').read()\n"
+                "peak = lambda: int(status().split('VmHWM:')[1].split()[0])\n"
+                f"before = peak(); {line}; print(peak() - before)"
+            )
+            command = [sys.executable, "-c", code, tmp_path / "a.png"]
+            process = subprocess.run(
+                command, cwd=PROJECT, capture_output=True, text=True, check=True
+            )
+            return int(process.stdout) * 1_024
+
+        return run
+
+    def test_of_a_large_transparent_png_is_not_taken_many_times_over(self, peak_of, tmp_path):
         Image.new("RGBA", (5_000, 5_000)).save(tmp_path / "a.png")
-        code = (
-            "import sys; from data.images import read_image\n"
-            "peak = lambda: int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])\n"
-            "before = peak(); read_image(sys.argv[1], 32); print(peak() - before)"
+        assert peak_of("images.read_image(sys.argv[1], 32)") < 5_000 * 5_000 * 4 * 1.3
+
+    @pytest.mark.parametrize("missing", [0, 1_000])
+    def test_of_threads_is_given_back_to_the_system(self, peak_of, tmp_path, missing):
+        Image.new("RGBA", (3_000, 3_000)).save(tmp_path / "a.png")
+        os.truncate(tmp_path / "a.png", (tmp_path / "a.png").stat().st_size - missing)
+        grown = peak_of(
+            "images.DECODING = images.Budget(40_000_000); "
+            "list(Threads(8).map(images.try_to_read, [sys.argv[1]] * 8, [32] * 8))"
         )
-        command = [sys.executable, "-c", code, tmp_path / "a.png"]
-        process = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
-        assert int(process.stdout) * 1_024 < 5_000 * 5_000 * 4 * 1.3
+        assert grown < 4 * 3_000 * 3_000 * 4  # far from 8 images
 
     def test_is_shared_by_threads(self):
         budget, inside, most = Budget(10), [], []
