@@ -90,6 +90,6 @@ class TestARealTraining:
     def test_whose_loss_is_no_number_keeps_its_last_checkpoint(self, train, tmp_path):
         train(total_steps=4)
         doctor(str(tmp_path / "model.ckpt-4"), "final_conv/kernel", math.inf)
-        with pytest.raises(RunError, match="step 5: the (loss|gradient) is nan"):
+        with pytest.raises(RunError, match=r"step 5: the (loss|gradient) is nan"):
             train(total_steps=6)
         assert newest_checkpoint(tmp_path) == str(tmp_path / "model.ckpt-4")
