@@ -66,7 +66,7 @@ def read_image(path: Path, dim: int) -> np.ndarray:
             if image.width * image.height > MOST_PIXELS:
                 raise Image.DecompressionBombError
             # A JPEG of many pixels is decoded at half, a quarter or an eighth of its size.
-            image.draft(None, (2 * dim, 2 * dim))
+            image.draft(None, (dim, dim))
             turn = upright_turn(image)
             square = central_square(to_rgb(image), dim)
     except Image.DecompressionBombError:

@@ -54,7 +54,19 @@ TUNED = Recipe(
     annealed=True,
 )
 
-RECIPES = {recipe.name: recipe for recipe in (TUNED, CHAPTER)}
+# For pretrained weights and a small set of photos: its last layer is fitted first
+# (training/last_layer.py), then all layers move a little.
+FINE_TUNED = Recipe(
+    name="fine-tuned",
+    muon=False,
+    standardized=False,  # would rescale every pretrained filter
+    learning_rate=3e-4,
+    bias_rate=1.0,
+    warm_up_epochs=0.0,
+    annealed=True,
+)
+
+RECIPES = {recipe.name: recipe for recipe in (TUNED, CHAPTER, FINE_TUNED)}
 
 # Length of a run. CIFAR-10: 10,000 steps of 128 images. Digits: 176 steps, some twelve seconds.
 NUM_EPOCHS = {"cifar10": 25.6, "digits": 15.0}
