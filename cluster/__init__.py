@@ -8,14 +8,10 @@ variables stay equal to the bit. A process on its own is ALONE: the same interfa
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
 
 from training import batches
-from training.interruption import Interruption
+from training.command import Interruption
 from training.runtime import session_config
-
-if TYPE_CHECKING:  # it takes seconds to import
-    import tensorflow.compat.v1 as tf
 
 
 class Alone:
@@ -27,17 +23,17 @@ class Alone:
     interruption = Interruption
     joined = device = staticmethod(contextlib.nullcontext)
 
-    def session(self, interruption: Interruption) -> tf.Session:
+    def session(self, interruption):
         """A plain session."""
-        import tensorflow.compat.v1 as tf
+        import tensorflow.compat.v1 as tf  # it takes seconds to import
 
         return tf.Session(config=session_config())
 
-    def broadcast(self, session: tf.Session, step: int) -> int:
+    def broadcast(self, session, step):
         """Nobody to tell; returns the step."""
         return step
 
-    def wait_for_all(self, session: tf.Session) -> None:
+    def wait_for_all(self, session):
         """Nobody to wait for."""
 
 

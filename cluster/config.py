@@ -10,6 +10,7 @@ from training import RunError
 
 START_SECONDS = 120.0  # for all tasks to start
 JOBS = ("chief", "worker", "evaluator")
+TODAY = {"master": "chief"}  # TF1's older name
 FORM = (
     '{"cluster": {"chief": ["host:port"], "worker": ["host:port", ...]}, '
     '"task": {"type": "worker", "index": 0}}'
@@ -17,17 +18,11 @@ FORM = (
 
 
 class Config(NamedTuple):
-    """What TF_CONFIG says.
+    """What TF_CONFIG says."""
 
-    Attributes:
-      addresses: "host:port" of each task that trains, by job: chief (one) and worker (any number).
-      job: this process's, one of JOBS.
-      index: of this process among the tasks of its job.
-    """
-
-    addresses: dict[str, list[str]]
-    job: str
-    index: int
+    addresses: dict[str, list[str]]  # "host:port" of each task that trains: one chief, and workers
+    job: str  # this process's, one of JOBS
+    index: int  # of this process among the tasks of its job
 
     @property
     def tasks(self) -> dict[str, str]:
@@ -40,7 +35,6 @@ def read_config(text: str | None) -> Config | None:
     """Reads the value of TF_CONFIG, which has TensorFlow's own format.
 
     https://www.tensorflow.org/guide/distributed_training#setting_up_the_tf_config_environment_variable
-    TF1's older name for the chief, "master", is taken too.
 
     Returns:
       None for a process on its own: no value, no cluster in it, or a cluster of one.
@@ -48,51 +42,36 @@ def read_config(text: str | None) -> Config | None:
     Raises:
       RunError: the value makes no sense; the message says what to correct.
     """
-    if not text:
-        return None
     try:
-        content = json.loads(text)
+        content = json.loads(text or "{}")
         cluster, task = content.get("cluster"), content.get("task")
         if not cluster:
             return None
-        if "master" in cluster:
-            cluster["chief"] = cluster.pop("master")
-        addresses = {job: cluster.get(job, []) for job in ("chief", "worker")}
-        if not all(isinstance(own, list) for own in addresses.values()):
+        cluster = {TODAY.get(job, job): own for job, own in cluster.items()}
+        if not all(isinstance(own, list) for own in cluster.values()):
             raise TypeError("addresses that are not a list")
-        job, index = task["type"], task["index"]
-        if job == "master":
-            job = "chief"
+        job, index = TODAY.get(task["type"], task["type"]), task["index"]
     except (ValueError, RecursionError) as error:
         raise RunError(f"TF_CONFIG: is not JSON ({error}); correct it, or unset it.") from None
     except (AttributeError, LookupError, TypeError):
         raise RunError(f"TF_CONFIG: is not of the form {FORM}; correct it, or unset it.") from None
-    if "ps" in cluster or job == "ps":
-        raise RunError(
-            "TF_CONFIG: names parameter servers, but none are needed, because every task holds the "
-            "whole net; remove the job ps."
-        )
-    if unknown := [name for name in [*cluster, job] if name not in JOBS]:
-        raise RunError(
-            f"TF_CONFIG: there is no job {unknown[0]!r}; the jobs are {', '.join(JOBS)}."
-        )
+    if "ps" in (*cluster, job):
+        raise RunError("TF_CONFIG: names parameter servers, but none are needed; remove job ps.")
+    if unknown := [name for name in (*cluster, job) if name not in JOBS]:
+        raise RunError(f"TF_CONFIG: there is no job {unknown[0]!r}; use {', '.join(JOBS)}.")
+    addresses = {job: cluster.get(job, []) for job in ("chief", "worker")}
     check_addresses(addresses)
-    most = 1 if job == "evaluator" else len(addresses[job])
-    if type(index) is not int or not 0 <= index < most:
-        raise RunError(
-            f"TF_CONFIG: there is no {job} {index!r}, because the cluster has {most}; correct the "
-            "index."
-        )
+    count = 1 if job == "evaluator" else len(addresses[job])
+    if type(index) is not int or not 0 <= index < count:
+        raise RunError(f"TF_CONFIG: there is no {job} {index!r}, only {count}; correct the index.")
     return Config(addresses, job, index) if addresses["worker"] or job == "evaluator" else None
 
 
 def check_addresses(addresses: dict[str, list[str]]) -> None:
     """Raises RunError for addresses that a cluster cannot have."""
-    if len(addresses["chief"]) != 1:
-        raise RunError(
-            f"TF_CONFIG: the cluster has {len(addresses['chief'])} chiefs; name exactly one."
-        )
-    every = [address for own in addresses.values() for address in own]
+    if (count := len(addresses["chief"])) != 1:
+        raise RunError(f"TF_CONFIG: the cluster has {count} chiefs; name exactly one.")
+    every = addresses["chief"] + addresses["worker"]
     for address in every:
         if not is_address(str(address)):
             raise RunError(f"TF_CONFIG: {address!r} is not an address; write it as host:port.")
@@ -104,7 +83,7 @@ def is_address(text: str) -> bool:
     """Whether the text is a host and a port, as far as can be told without the network."""
     host, _, port = text.rpartition(":")
     try:
-        has_host = bool(host.encode("idna"))
+        is_host = bool(host.encode("idna"))
     except UnicodeError:
         return False
-    return has_host and bool(re.fullmatch("[0-9]{1,5}", port)) and 0 < int(port) < 65_536
+    return is_host and bool(re.fullmatch("[0-9]{1,5}", port)) and 0 < int(port) < 65_536

@@ -3,39 +3,39 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import tensorflow.compat.v1 as tf
 
 from cluster.config import START_SECONDS, Config
 from training import RunError, Stopped
 from training.batches import Share
-from training.interruption import Interruption
+from training.command import Interruption
 from training.runtime import session_config
 from training.step import Gradients, TrainingStep
 
 PATIENCE_SECONDS = 90.0  # with a task that no longer answers: it is frozen, or cut off
+INTERRUPTED_SECONDS = 15.0  # for the step in progress to end after a signal
 REPORT_SECONDS = 30.0  # between two lines that say who is being waited for
 LOOK_SECONDS = 5.0  # between two looks at the other tasks while a step takes long
 POLL_SECONDS = 0.5
-INTERRUPTED_SECONDS = 5.0  # for the step in progress to end after a signal
-# What TensorFlow raises in the other tasks when one is lost.
+RESUME = "start all tasks again to resume from the chief's newest checkpoint"
+# What TensorFlow raises in the other tasks when one is lost, or has been restarted.
 LOSSES = (
     *(tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError),
-    *(tf.errors.DeadlineExceededError, tf.errors.InternalError),
+    *(tf.errors.DeadlineExceededError, tf.errors.InternalError, tf.errors.FailedPreconditionError),
 )
-SIGNALS = [
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-]
+SIGNALS = [getattr(signal, name) for name in Interruption.SIGNALS if hasattr(signal, name)]
+GROUP_KEY = 1  # of the collective operations: all tasks are one group
+REDUCE_KEY, BARRIER_KEY, FIRST_BROADCAST_KEY = 1, 2, 100
 # What an HTTP/2 client says first, with an empty SETTINGS frame; a gRPC server answers at once.
 GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
-GROUP_KEY = 1  # of the collective operations: all tasks are one group
-SUM_KEY, BARRIER_KEY, FIRST_BROADCAST_KEY = 1, 2, 100
 ANSWERS, SILENT, CLOSED = "answers", "silent", "closed"  # states of a task's port
 
 
@@ -52,23 +52,10 @@ def probe(address: str, seconds: float = 2.0) -> str:
         return SILENT
 
 
-def settle(result: Future, function: Callable[[], object]) -> None:
-    """Calls the function and puts what it returns or raises into the result."""
-    try:
-        result.set_result(function())
-    except BaseException as error:
-        result.set_exception(error)
-
-
 class SharedInterruption(Interruption):
-    """An interruption that all tasks obey after the same step.
+    """An interruption whose signal is `received` when all tasks have agreed to obey it."""
 
-    Attributes:
-      own: the signal that this process got, or None.
-      received: the signal that all tasks have agreed to obey, or None.
-    """
-
-    own: signal.Signals | None = None
+    own: signal.Signals | None = None  # what this process got
 
     def _note(self, number, frame):
         agreed = self.received
@@ -77,178 +64,143 @@ class SharedInterruption(Interruption):
 
 
 class Task:
-    """This process as one of the tasks that train together.
+    """This process as one of the tasks that train together."""
 
-    Attributes:
-      name: "chief" or "worker 0", for people.
-      is_chief: whether it saves, evaluates and shows the run.
-      share: which part of every batch it trains on.
-      interruption: the kind of Interruption that the training loop obeys.
-    """
-
-    interruption = SharedInterruption
+    name: str  # "chief" or "worker 0", for people
+    is_chief: bool  # whether it saves, evaluates and shows the run
+    share: Share  # which part of every batch it trains on
+    interruption = SharedInterruption  # the kind that the training loop obeys
 
     def __init__(self, config: Config):
         index = config.index + (config.job == "worker")
         self.name = list(config.tasks)[index]
         self.is_chief = index == 0
         self.share = Share(index, len(config.tasks))
-        self._config = config
+        self._config, self._server = config, None
         self._others = {n: a for n, a in config.tasks.items() if n != self.name}
         self._device = f"/job:{config.job}/task:{config.index}"
-        self._server: tf.train.Server | None = None
+        self._group = {"group_size": self.share.count, "group_key": GROUP_KEY}
 
     @contextlib.contextmanager
     def joined(self) -> Iterator[None]:
         """Starts this task's server, and waits until all other tasks have started theirs.
 
-        Raises:
-          RunError: the port is taken, or a task does not start within START_SECONDS.
+        Raises RunError if the port is taken, or a task does not start within START_SECONDS.
         """
-        self._server = self._start_server()
-        self._wait_for_start()
+        job, index, addresses = self._config.job, self._config.index, self._config.addresses
+        try:
+            self._server = tf.train.Server(addresses, job, index, config=self._session_config())
+        except tf.errors.OpError as error:
+            raise RunError(
+                f"{self.name}: cannot listen at {addresses[job][index]} ({error.message}); stop "
+                "the program that uses the port, or correct TF_CONFIG."
+            ) from None
+        started, next_report = time.monotonic(), 0.0
+        while absent := self.absent():
+            now, whom = time.monotonic(), ", ".join(absent)
+            if now - started > START_SECONDS:
+                raise RunError(
+                    f"{self.name}: {whom} did not start within {START_SECONDS:.0f} seconds; start "
+                    "all tasks, or correct TF_CONFIG."
+                )
+            if now >= next_report:
+                next_report = now + REPORT_SECONDS
+                print(f"{self.name}: waiting for {whom} to start", flush=True)
+            time.sleep(POLL_SECONDS)
         print(f"{self.name}: training with {', '.join(self._others)}", flush=True)
         yield
         print(f"{self.name}: done", flush=True)
 
     def device(self) -> contextlib.AbstractContextManager:
-        """Where this task's operations and variables are: in this process."""
+        """Where all operations and variables of this task are to be: in this process."""
         return tf.device(self._device)
-
-    def all_reduce(self, mean: Gradients) -> Gradients:
-        """The mean over all tasks, of the signals that have come too, as one flat vector."""
-        with tf.name_scope("all_reduce"):
-            self.signals = tf.placeholder(tf.float32, [len(SIGNALS)], name="signals")
-            parts = [*mean.gradients, mean.loss, mean.accuracy, self.signals]
-            flat = tf.concat([tf.reshape(part, [-1]) for part in parts], axis=0)
-            sizes = [part.shape.num_elements() for part in parts]
-            means = tf.split(self._mean_over_tasks(flat, SUM_KEY), sizes)
-            *gradients, loss, accuracy, self.agreed = [
-                tf.reshape(part, like.shape) for part, like in zip(means, parts, strict=True)
-            ]
-        return Gradients(gradients, loss, accuracy)
 
     def session(self, interruption: SharedInterruption) -> tf.Session:
         """A session of this task alone, whose `run` notices when another task is lost."""
         return WatchedSession(self, interruption, self._server.target, self._session_config())
 
-    def broadcast(self, session: tf.Session, step: int) -> int:
-        """Gives every task the chief's variables; returns the chief's global_step.
+    def all_reduce(self, mean: Gradients) -> Gradients:
+        """The mean over all tasks, as one flat vector, which also tells them of signals."""
+        with tf.name_scope("all_reduce"):
+            self.signals = tf.placeholder(tf.float32, [len(SIGNALS)], name="signals")
+            parts = [*mean.gradients, mean.loss, mean.accuracy, self.signals]
+            flat = tf.concat([tf.reshape(part, [-1]) for part in parts], axis=0)
+            sizes = [part.shape.num_elements() for part in parts]
+            means = tf.split(self._mean_over_tasks(flat, REDUCE_KEY), sizes)
+            *gradients, loss, accuracy, self.agreed = [
+                tf.reshape(part, like.shape) for part, like in zip(means, parts, strict=True)
+            ]
+        return Gradients(gradients, loss, accuracy)
 
-        Args:
-          session: of this task, with all variables initialized.
-          step: the global_step of those.
-        """
-        group = {"group_size": self.share.count, "group_key": GROUP_KEY}
+    def broadcast(self, session: tf.Session, step: int) -> int:
+        """Gives every task the chief's variables; returns the chief's step."""
         copies = []
-        with self.device(), tf.name_scope("broadcast"):
+        with tf.name_scope("broadcast"):
             for key, variable in enumerate(tf.global_variables(), FIRST_BROADCAST_KEY):
+                options = {"shape": variable.shape, "instance_key": key, **self._group}
                 if self.is_chief:
-                    copies.append(
-                        tf.raw_ops.CollectiveBcastSend(
-                            input=variable.read_value(),
-                            shape=variable.shape,
-                            instance_key=key,
-                            **group,
-                        )
-                    )
+                    value = variable.read_value()
+                    copies.append(tf.raw_ops.CollectiveBcastSend(input=value, **options))
                 else:
-                    value = tf.raw_ops.CollectiveBcastRecv(
-                        T=variable.dtype.base_dtype,
-                        shape=variable.shape,
-                        instance_key=key,
-                        **group,
-                    )
+                    dtype = variable.dtype.base_dtype
+                    value = tf.raw_ops.CollectiveBcastRecv(T=dtype, **options)
                     copies.append(variable.assign(value, read_value=False))
         session.run(tf.group(copies))
         return int(session.run(tf.train.get_global_step()))
 
     def wait_for_all(self, session: tf.Session) -> None:
         """Returns when every task has come here: then the chief has saved the last step."""
-        with self.device():
-            session.run(self._mean_over_tasks(tf.constant([0.0]), BARRIER_KEY))
+        session.run(self._mean_over_tasks(tf.constant([0.0]), BARRIER_KEY))
 
-    def lost(self, tasks: Iterable[str]) -> RunError:
-        """What ends this task when others, as `absent` names them, are lost."""
-        return RunError(
-            f"{self.name}: lost {', '.join(tasks) or 'a task, which has been restarted since'}; "
-            "start all tasks again, and they resume from the chief's newest checkpoint."
-        )
-
-    def absent(self) -> dict[str, bool]:
-        """The other tasks that do not answer, and of each whether its port is closed."""
+    def absent(self) -> dict[str, float]:
+        """The other tasks that do not answer, and how many seconds that is tolerated."""
         with ThreadPoolExecutor(16) as threads:
             states = list(threads.map(probe, self._others.values()))
         return {
-            f"{name} at {address}": state is CLOSED
+            f"{name} at {address}": LOOK_SECONDS if state is CLOSED else PATIENCE_SECONDS
             for (name, address), state in zip(self._others.items(), states, strict=True)
             if state is not ANSWERS
         }
 
+    def lost(self, tasks: Iterable[str]) -> RunError:
+        """What ends this task when others are lost."""
+        return RunError(f"{self.name}: lost {', '.join(tasks)}; {RESUME}.")
+
+    def lost_by(self, error: tf.errors.OpError) -> RunError:
+        """The same when TensorFlow has noticed it, which does not say of whom."""
+        for _ in range(6):  # a process that dies may close its port last
+            if absent := self.absent():
+                return self.lost(absent)
+            time.sleep(POLL_SECONDS)
+        return self.lost([f"a task, which has been restarted since ({type(error).__name__})"])
+
     def _mean_over_tasks(self, vector: tf.Tensor, key: int) -> tf.Tensor:
-        return tf.raw_ops.CollectiveReduce(
-            input=vector,
-            group_size=self.share.count,
-            group_key=GROUP_KEY,
-            instance_key=key,
-            merge_op="Add",
-            final_op="Div",
-            subdiv_offsets=[0],
-        )
+        options = {"merge_op": "Add", "final_op": "Div", "subdiv_offsets": [0], **self._group}
+        return tf.raw_ops.CollectiveReduce(input=vector, instance_key=key, **options)
 
     def _session_config(self) -> tf.ConfigProto:
         config = session_config()
         config.experimental.collective_group_leader = "/job:chief/replica:0/task:0"
-        config.device_filters.append(self._device)  # of no use to it: what the others have
+        config.device_filters.append(self._device)  # nothing runs on another task's devices
         return config
-
-    def _start_server(self) -> tf.train.Server:
-        job, index, addresses = self._config.job, self._config.index, self._config.addresses
-        try:
-            return tf.train.Server(addresses, job, index, config=self._session_config())
-        except tf.errors.OpError as error:
-            raise RunError(
-                f"{self.name}: cannot listen at {addresses[job][index]} ({error.message}); stop "
-                "the program that uses the port, or correct TF_CONFIG."
-            ) from None
-
-    def _wait_for_start(self) -> None:
-        started = reported = time.monotonic()
-        reported -= REPORT_SECONDS  # so that the first line comes at once
-        while absent := self.absent():
-            now = time.monotonic()
-            if now - started > START_SECONDS:
-                raise RunError(
-                    f"{self.name}: {', '.join(absent)} did not start within {START_SECONDS:.0f} "
-                    "seconds; start all tasks, or correct TF_CONFIG."
-                )
-            if now - reported >= REPORT_SECONDS:
-                reported = now
-                print(f"{self.name}: waiting for {', '.join(absent)} to start", flush=True)
-            time.sleep(POLL_SECONDS)
 
 
 class WatchedSession(tf.Session):
-    """A session whose `run` waits for the other tasks, and notices when one is lost.
+    """A session whose `run` reports whom it waits for, and notices when a task is lost.
 
     TensorFlow runs in a thread meanwhile: signals reach Python only while its main thread is not
     inside TensorFlow, and a collective operation waits for a frozen task without end.
     """
 
-    def __init__(
-        self, task: Task, interruption: SharedInterruption, target: str, config: tf.ConfigProto
-    ):
+    def __init__(self, task: Task, interruption: SharedInterruption, target: str, config):
         super().__init__(target, config=config)
-        self._task = task
-        self._interruption = interruption
-        self._is_lost = False
+        self._task, self._interruption = task, interruption
+        self._is_waiting = False
 
     def run(self, fetches, feed_dict=None, **options):
         """As tf.Session.run; a TrainingStep also tells all tasks of a signal that one has got.
 
-        Raises:
-          RunError: a task is lost.
-          Stopped: a signal came, and the step did not end within INTERRUPTED_SECONDS.
+        Raises RunError when a task is lost, and Stopped INTERRUPTED_SECONDS after a signal.
         """
         run = super().run
         if not isinstance(fetches, TrainingStep):
@@ -263,80 +215,46 @@ class WatchedSession(tf.Session):
         return values
 
     def close(self):
-        """Closes it, unless a task is lost: then this would wait for that task."""
-        if not self._is_lost:
+        """Closes it, unless a task was lost: then this would wait for that task."""
+        if not self._is_waiting:
             super().close()
 
     def _watch(self, function: Callable[[], object]) -> object:
-        result = Future()
+        task, interruption = self._task, self._interruption
+        result, now = Future(), time.monotonic()
         threading.Thread(target=settle, args=[result, function], daemon=True).start()
-        watch = Watch(self._task, self._interruption)
+        next_look, next_report, deadline = now + LOOK_SECONDS, now + REPORT_SECONDS, math.inf
+        absent_since: dict[str, float] = {}
+        self._is_waiting = True
+        while not wait([result], POLL_SECONDS).done:
+            now = time.monotonic()
+            if interruption.own and deadline == math.inf:  # say at once who is being waited for
+                deadline, next_look, next_report = now + INTERRUPTED_SECONDS, now, now
+            if now > deadline:
+                message = f"{task.name}: stopped while waiting for other tasks; {RESUME}"
+                raise Stopped(message, interruption.own)
+            if now < next_look:
+                continue
+            next_look = now + LOOK_SECONDS
+            absent = task.absent()
+            absent_since = {name: absent_since.get(name, now) for name in absent}
+            if lost := [n for n, since in absent_since.items() if now - since >= absent[n]]:
+                raise task.lost(lost)
+            if now >= next_report:
+                next_report = now + REPORT_SECONDS
+                whom = ", ".join(absent) or "the operation to end; all other tasks answer"
+                print(f"{task.name}: waiting for {whom}", flush=True)
         try:
-            while True:
-                try:
-                    return result.result(POLL_SECONDS)
-                except TimeoutError:
-                    watch.look()
-                except LOSSES as error:
-                    watch.name_the_lost(error)
-        except (RunError, Stopped):
-            self._is_lost = True
-            raise
+            value = result.result()
+        except LOSSES as error:
+            raise task.lost_by(error) from error
+        self._is_waiting = False
+        return value
 
 
-class Watch:
-    """Looks at the other tasks while this one waits for them.
-
-    Args:
-      task: this one.
-      interruption: its signals.
-    """
-
-    def __init__(self, task: Task, interruption: SharedInterruption):
-        self._task = task
-        self._interruption = interruption
-        self._next_look = time.monotonic() + LOOK_SECONDS
-        self._next_report = time.monotonic() + REPORT_SECONDS
-        self._ends: float | None = None  # after a signal
-        self._absent_since: dict[str, float] = {}
-
-    def look(self) -> None:
-        """Reports every REPORT_SECONDS who is being waited for.
-
-        Raises:
-          RunError: a task is gone, or has not answered for PATIENCE_SECONDS.
-          Stopped: a signal came INTERRUPTED_SECONDS ago.
-        """
-        now = time.monotonic()
-        if self._interruption.own:
-            self._ends = self._ends or now + INTERRUPTED_SECONDS
-            if now > self._ends:
-                raise Stopped(
-                    f"{self._task.name}: stopped while waiting for other tasks; start all tasks "
-                    "again to resume from the chief's newest checkpoint",
-                    self._interruption.own,
-                )
-        if now < self._next_look:
-            return
-        self._next_look = now + LOOK_SECONDS
-        absent = self._task.absent()
-        self._absent_since = {name: self._absent_since.get(name, now) for name in absent}
-        lost = [
-            name
-            for name, since in self._absent_since.items()
-            if now - since >= (LOOK_SECONDS if absent[name] else PATIENCE_SECONDS)
-        ]
-        if lost:
-            raise self._task.lost(lost)
-        if now >= self._next_report:
-            self._next_report = now + REPORT_SECONDS
-            whom = ", ".join(absent) if absent else "the other tasks, which are busy"
-            print(f"{self._task.name}: waiting for {whom}", flush=True)
-
-    def name_the_lost(self, error: tf.errors.OpError) -> None:
-        """Raises the RunError that names the tasks whose loss TensorFlow has noticed."""
-        for _ in range(6):  # a process that dies may close its port last
-            if absent := self._task.absent():
-                break
-            time.sleep(POLL_SECONDS)
-        raise self._task.lost(absent) from error
+def settle(result: Future, function: Callable[[], object]) -> None:
+    """Calls the function and puts what it returns or raises into the result."""
+    try:
+        result.set_result(function())
+    except BaseException as error:
+        result.set_exception(error)

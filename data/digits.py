@@ -1,4 +1,4 @@
-"""Handwritten digits that need no download: scikit-learn's copy of 1,797 scanned 8 x 8 digits.
+"""Handwritten digits without a download: scikit-learn's copy of 1,797 scanned 8 x 8 digits.
 
 Source: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits" (UCI, 1998), the part
 that scikit-learn ships (`sklearn.datasets.load_digits`).
@@ -10,10 +10,10 @@ import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from data import Dataset, Split
+from data import DataError, Dataset, Split, printable
 
-SCALE = 3  # 8 x 8 is drawn 24 x 24, the size the net sees ...
-BORDER = 4  # ... and padded to CIFAR-10's 32 x 32, so that a random crop moves the digit about
+SCALE = 3  # 8 x 8 is enlarged to 24 x 24, the size that the net sees ...
+BORDER = 4  # ... and padded to CIFAR-10's 32 x 32, so that random crops shift the digit
 TEST_SIZE = 297  # leaves 1,500 to train on
 
 
@@ -21,11 +21,21 @@ def load(data_dir: Path | None = None, may_download: bool = True) -> Dataset:
     """The digits in CIFAR-10's record layout, gray copied to three channels.
 
     Args:
-      data_dir, may_download: not used, the images come inside scikit-learn.
+      data_dir: must be None, as the images come with scikit-learn.
+      may_download: not used.
 
     Returns:
       1,500 train and 297 test images of 32 x 32, the same stratified split every time.
+
+    Raises:
+      DataError: there is a data_dir.
     """
+    if data_dir is not None:
+        raise DataError(
+            f"{printable(data_dir)}: the digits come with scikit-learn and need no folder; leave "
+            "it out.",
+            "data_dir",
+        )
     digits = load_digits()
     gray = np.round(digits.images * (255 / 16)).astype(np.uint8)  # stored as 0..16
     drawn = gray.repeat(SCALE, axis=1).repeat(SCALE, axis=2)

@@ -15,7 +15,8 @@ from typing import NamedTuple
 from filelock import FileLock
 from tqdm import tqdm
 
-from data import DataError
+from data import DataError, printable
+from data.files import open_regular
 
 DEFAULT_DIR = Path("data/downloads")
 TIMEOUT_SECONDS = 30  # without a byte; then the network counts as gone
@@ -93,6 +94,29 @@ def download(file: PublishedFile, path: Path, alternative: str) -> None:
             )
 
 
+def verify(file: PublishedFile, path: Path) -> None:
+    """Checks that a file that the user has fetched is the published one.
+
+    Raises:
+      DataError: it cannot be read, or has another hash.
+    """
+    try:
+        with open_regular(path) as fetched:
+            for algorithm, expected in file.hashes.items():
+                fetched.seek(0)
+                found = hashlib.file_digest(fetched, algorithm).hexdigest()
+                if found != expected:
+                    raise DataError(
+                        f"{printable(path)}: is not the file at {file.url}, or not all of it (its "
+                        f"{algorithm} is {found}, not {expected}); delete it, and it will be "
+                        "downloaded, or fetch it again."
+                    )
+    except OSError as error:
+        raise DataError(
+            f"{printable(path)}: cannot be read ({error.strerror}); fix or delete it."
+        ) from error
+
+
 def fetch(file: PublishedFile, alternative: str) -> Iterator[bytes]:
     """The bytes behind a URL, in chunks; raises DataError as `download` does."""
     received = 0
@@ -109,4 +133,4 @@ def fetch(file: PublishedFile, alternative: str) -> Iterator[bytes]:
         reason = f"received {received:,} bytes instead of {size:,}"
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
-    raise DataError(f"{file.url}: cannot be downloaded ({reason}); {alternative}.")
+    raise DataError(f"{file.url}: cannot be downloaded ({printable(reason)}); {alternative}.")

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from data import printable
+
 MOST_COLUMNS = 20  # of a table for people
 PLAIN_LINE_SECONDS = 10.0  # where there is no terminal for a bar
 
@@ -69,7 +71,8 @@ class TrainingBar:
 
     def initialized(self, checkpoint: str, left_out: list[str]) -> None:
         """Prints what the weights begin as."""
-        print(f"weights from {checkpoint}; left out: {', '.join(left_out) or 'none'}", flush=True)
+        text = f"weights from {checkpoint}; left out: {', '.join(left_out) or 'none'}"
+        print(printable(text), flush=True)
 
     def evaluated(self, evaluation) -> None:
         """Prints an evaluation's line above the bar."""
@@ -109,7 +112,7 @@ def print_report(results: dict, run_dir: Path) -> None:
     print()
     width = max(len(name) for name, _ in rows)
     for name, text in rows:
-        print(f"{name:<{width}}  {text}")
+        print(f"{name:<{width}}  {printable(text)}")
 
 
 def print_classes(results: dict) -> None:
@@ -137,7 +140,8 @@ def percent(share: float | None) -> str:
 
 
 def aligned(lines: list[tuple[str, ...]], left: tuple[int, ...]) -> str:
-    """Columns of text: those named flush left, the others flush right."""
+    """Columns of text, made printable: those named flush left, the others flush right."""
+    lines = [tuple(map(printable, line)) for line in lines]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(

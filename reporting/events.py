@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,18 +12,19 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from data import Split
-from reporting import summaries
-from reporting.scopes import chapter_graph
+from reporting import figures, summaries
+from reporting.scopes import drawn_graph, modules, tags
 from squeezenet_model import SqueezeNetModel
 from training import RunError
 from training.checkpoints import reason
 from training.evaluation import Evaluation
 from training.run_dir import read_settings
+from training.scope_scalars import MEASURES
 from training.step import TrainingStep
 
 SHOWN_CROPS = 64
 SHOWN_ACTIVATIONS = 32  # images; TensorBoard's histograms take 240 bytes of memory a value
-# What the thread that writes the files dies of, as TensorFlow hands it on.
+# What the thread that writes the files dies of, as TensorFlow passes it on.
 WRITE_ERRORS = (OSError, IndexError, RuntimeError, tf.errors.OpError)
 
 
@@ -31,17 +33,19 @@ class EventWriters:
 
     Args:
       run_dir: folder of the run.
+      scopes: of the net's convolutions, in the order they run.
       next_step: the first step whose training values are still to come; 0 for a new run.
       next_evaluation: the first step whose evaluation is still to come. What an interrupted run
-        wrote of these steps and later ones is taken back (the START of a session has this effect
-        on a curve), so that it neither overlaps itself nor has a gap.
+        wrote about these steps and later ones is taken back (the START of a session has this effect
+        on a curve), so that no curve overlaps itself or has a gap.
 
     Raises:
       RunError: the disk is full or the folder cannot be written; so do all methods but close.
     """
 
-    def __init__(self, run_dir: Path, next_step: int, next_evaluation: int):
+    def __init__(self, run_dir: Path, scopes: Sequence[str], next_step: int, next_evaluation: int):
         self._run_dir = run_dir
+        self._tags = tags(scopes)
         with self._told():
             for name in ("train", "eval"):
                 (run_dir / name).mkdir(exist_ok=True)
@@ -71,20 +75,27 @@ class EventWriters:
             first step is trained on, cropped and mirrored.
         """
         settings = read_settings(self._run_dir) or {}
-        images = summaries.records_to_images(crops[:SHOWN_CROPS], model.resize_dim)
+        net = modules(model)
+        images = figures.records_to_images(crops[:SHOWN_CROPS], model.resize_dim)
+        graph = drawn_graph(model).SerializeToString()
+        with self._told():
+            self.train.add_event(tf.Event(wall_time=time.time(), graph_def=graph))
         start = (
             summaries.text("settings", summaries.settings_table(settings)),
-            summaries.text("scopes", summaries.scopes_table(model)),
-            summaries.image("augmented", summaries.grid(images, scale=2)),
+            summaries.text("scopes", summaries.scopes_table(net)),
+            summaries.image("augmented", figures.grid(images, scale=2)),
+            summaries.scope_charts(net, self._tags),
         )
-        graph = chapter_graph(model)
-        with self._told():
-            self.train.add_graph(graph)
         self._add(self.train, 0, start)
-        self._add(self.eval, 0, [summaries.hparams(settings, self._run_dir)])
+        self._add(self.eval, 0, [summaries.hparams(settings, net, self._run_dir)])
 
     def write_step(self, values: TrainingStep, images_per_second: float | None) -> None:
-        """Adds a training step's loss, accuracy, learning rate and speed."""
+        """Adds a training step's loss, accuracy, learning rate, speed, and what it did per scope.
+
+        Args:
+          values: numpy values; scope_scalars may have no rows.
+          images_per_second: None where it is not known yet.
+        """
         scalars = {
             "loss": values.loss,
             "accuracy": values.accuracy,
@@ -92,36 +103,44 @@ class EventWriters:
         }
         if images_per_second is not None:
             scalars["images_per_second"] = images_per_second
+        if len(values.scope_scalars):
+            for tag, row in zip(self._tags.values(), values.scope_scalars, strict=True):
+                for measure, value in zip(MEASURES, row, strict=True):
+                    scalars[f"{tag}/kernel/{measure}"] = value
         with self._told():
             add_scalars(self.train, int(values.step), scalars)
 
-    def write_evaluation(self, evaluation: Evaluation, weights: dict[str, np.ndarray]) -> None:
-        """Adds an evaluation's loss and accuracy, and the weights it was made with, by name."""
+    def write_evaluation(
+        self, evaluation: Evaluation, weights: dict[str, np.ndarray], zeros: dict[str, float]
+    ) -> None:
+        """Adds an evaluation's loss and accuracy, and what it was made with.
+
+        Args:
+          evaluation: of a checkpoint.
+          weights: its variables, by name.
+          zeros: the share of zeros among each ReLU's outputs, 0..1, by scope.
+        """
         scalars = {"loss": evaluation.loss, "accuracy": evaluation.accuracy}
+        for scope, share in zeros.items():
+            scalars[self._tag(f"{scope}/activation/zeros")] = share
         with self._told():
             add_scalars(self.eval, evaluation.step, scalars)
         self.write_weights(evaluation.step, weights)
 
     def write_weights(self, step: int, weights: dict[str, np.ndarray]) -> None:
         """Adds a histogram of each variable, and an image of the first convolution's filters."""
-        filters = summaries.image("conv1/filters", summaries.filters(weights["conv1/kernel"]))
-        self._add(self.eval, step, [summaries.histograms(weights), filters])
+        scope, tag = next(iter(self._tags.items()))
+        first = figures.filters(weights[f"{scope}/kernel"])
+        self._add_histograms(step, weights)
+        self._add(self.eval, step, [summaries.image(f"{tag}/filters", first)])
 
     def write_layers(
         self, step: int, activations: dict[str, np.ndarray], gradients: dict[str, np.ndarray]
     ) -> None:
-        """Adds what `Evaluator.activations` and `gradients` give, and the activations' zeros."""
-        shown = {
-            f"{scope}/activation": values[:SHOWN_ACTIVATIONS]
-            for scope, values in activations.items()
-        } | {f"{name}/gradient": values for name, values in gradients.items()}
-        zeros = {
-            f"{scope}/activation/zeros": np.mean(values == 0)
-            for scope, values in activations.items()
-        }
-        self._add(self.eval, step, [summaries.histograms(shown)])
-        with self._told():
-            add_scalars(self.eval, step, zeros)
+        """Adds histograms of what `Evaluator.activations` and `gradients` give."""
+        for scope, values in activations.items():
+            self._add_histograms(step, {f"{scope}/activation": values[:SHOWN_ACTIVATIONS]})
+        self._add_histograms(step, {f"{name}/gradient": gradients[name] for name in gradients})
 
     def write_end(
         self, evaluation: Evaluation, split: Split, class_names: tuple[str, ...], dim: int
@@ -133,8 +152,8 @@ class EventWriters:
           split: the images that it is of, dim pixels along each side.
           class_names: one per class.
         """
-        matrix = summaries.confusion_matrix(split.labels, evaluation.predictions, class_names)
-        worst = summaries.worst(split, evaluation.probs, class_names, dim)
+        matrix = figures.confusion_matrix(split.labels, evaluation.predictions, class_names)
+        worst = figures.worst(split, evaluation.probs, class_names, dim)
         images = [summaries.image("confusion_matrix", matrix)]
         if worst is not None:
             images.append(summaries.image("worst", worst))
@@ -145,6 +164,16 @@ class EventWriters:
         with self._told():
             self.train.flush()
             self.eval.flush()
+
+    def _tag(self, name: str) -> str:
+        """The tag of something inside a scope: "fire1/squeeze/kernel", for instance."""
+        scope = max((scope for scope in self._tags if name.startswith(f"{scope}/")), key=len)
+        return self._tags[scope] + name.removeprefix(scope)
+
+    def _add_histograms(self, step: int, arrays: dict[str, np.ndarray]) -> None:
+        """Adds a histogram of each array, which are named by their scopes."""
+        tagged = {self._tag(name): values for name, values in arrays.items()}
+        self._add(self.eval, step, [summaries.histograms(tagged)])
 
     def _add(
         self, writer: tf.summary.FileWriter, step: int, messages: Sequence[tf.Summary]
@@ -161,8 +190,8 @@ class EventWriters:
         except WRITE_ERRORS as error:
             raise RunError(
                 f"{self._run_dir}: the events for TensorBoard cannot be written ({reason(error)}); "
-                "free or mend the disk, then run the same command again: it goes on from the "
-                "checkpoint before."
+                "free or repair the disk, then run the same command again to resume from the last "
+                "checkpoint."
             ) from error
 
 

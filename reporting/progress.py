@@ -19,9 +19,8 @@ from training.batches import batch_at
 from training.evaluation import Evaluation, Evaluator
 from training.recipe import Schedule
 from training.run_dir import read_json, write_json, write_text
+from training.scope_scalars import SUMMARY_STEPS, kernel_scopes
 from training.step import TrainingStep
-
-SUMMARY_STEPS = 20  # TensorBoard draws at most 1,000 points a curve; more would cost, not show
 
 
 class StepClock:
@@ -103,12 +102,13 @@ class Progress:
 
         Events that an interrupted process wrote of steps that will be taken again are taken back.
         """
-        schedule = self._schedule
+        schedule, scopes = self._schedule, kernel_scopes()
         if step:
             evaluated_again = schedule.is_evaluated(step)
-            self._events = EventWriters(self._run_dir, step + 1, step + (not evaluated_again))
+            next_steps = step + 1, step + (not evaluated_again)
+            self._events = EventWriters(self._run_dir, scopes, *next_steps)
             return
-        self._events = EventWriters(self._run_dir, 0, 0)
+        self._events = EventWriters(self._run_dir, scopes, 0, 0)
         crops, _ = batch_at(self._dataset, schedule.batch_size, schedule.seed, step=0)
         self._events.write_start(self._model, crops)
         self.write_weights(session, 0)
@@ -123,7 +123,7 @@ class Progress:
         """Times and shows a step; adds every SUMMARY_STEPS-th and the last to the curves."""
         self._clock.step_done()
         speed = self._clock.recent_images_per_second()
-        if values.step % SUMMARY_STEPS == 0 or values.step >= self._schedule.total_steps:
+        if len(values.scope_scalars):  # a summary step
             self._events.write_step(values, speed)
         self._bar.stepped(values, speed)
 
@@ -136,7 +136,7 @@ class Progress:
 
     def evaluated(self, evaluation: Evaluation, evaluator: Evaluator) -> None:
         """Shows an evaluation, and adds it and the weights it was made with to the curves."""
-        self._events.write_evaluation(evaluation, evaluator.weights())
+        self._events.write_evaluation(evaluation, evaluator.weights(), evaluator.zero_shares())
         if self._schedule.summarize_layers:
             layers = evaluator.activations(), evaluator.gradients()
             self._events.write_layers(evaluation.step, *layers)

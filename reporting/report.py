@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import tensorflow.compat.v1 as tf
 
 from reporting.console import print_classes, print_evaluation, print_report
-from reporting.summaries import confusion_matrix, png
+from reporting.figures import confusion_matrix, write_image
 from training import RunError
 from training.checkpoints import checkpoint_step, newest_checkpoint
 from training.evaluation import Evaluator
@@ -51,7 +50,7 @@ def report(
         if watch
         else [load_run(checkpoint or run_dir).checkpoint]
     )
-    dataset = load_dataset(settings, data_dir)
+    dataset = load_dataset(settings, data_dir, run_dir=run_dir)
     split = split_of(dataset, settings, split_name)
     evaluation = None
     with Evaluator(model, split, dataset.class_names) as evaluator:
@@ -66,14 +65,9 @@ def report(
         results = evaluator.summarize(evaluation, split_name)
     print_report(results, run_dir)
     print_classes(results)
-    matrix = confusion_matrix(split.labels, evaluation.predictions, dataset.class_names)
-    drawing = output_dir(run_dir) / f"confusion_matrix_{split_name}.png"
-    try:
-        drawing.parent.mkdir(parents=True, exist_ok=True)
-        drawing.write_bytes(png(matrix))
-        print(f"\ndrawn in {drawing}")
-    except OSError as error:  # somebody else's run, say: all that was asked for is printed
-        print(f"{drawing}: not drawn ({error.strerror})", file=sys.stderr)
+    names = dataset.class_names
+    matrix = confusion_matrix(split.labels, evaluation.predictions, names, dpi=200)
+    write_image(matrix, output_dir(run_dir) / f"confusion_matrix_{split_name}.png")
 
 
 def wait_for_run(run_dir: Path, patience: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import tensorflow.compat.v1 as tf
@@ -80,8 +81,8 @@ class Module:
 def chapter_graph(model: SqueezeNetModel) -> tf.Graph:
     """The net as the chapter's class builds it: one tower, no gradients, no optimizer.
 
-    This is what TensorBoard's Graphs tab shows. The graph that trains holds a copy of the net per
-    tower, and their gradients, which would hide it.
+    The graph that trains holds a copy of the net per tower, and their gradients, which would hide
+    it.
     """
     with tf.Graph().as_default() as graph:
         shape = [None, model.resize_dim, model.resize_dim, 3]
@@ -89,6 +90,32 @@ def chapter_graph(model: SqueezeNetModel) -> tf.Graph:
         labels = tf.placeholder(tf.int32, [None], name="labels")
         copy.copy(model).run_model_setup(inputs, labels, is_training=False)
     return graph
+
+
+def drawn_graph(model: SqueezeNetModel) -> tf.GraphDef:
+    """The chapter's graph as TensorBoard's Graphs tab shows it: only what computes an image.
+
+    What initializes and reads the variables is left out, so that a convolution is its kernel, its
+    bias and three operations. TensorBoard gives scopes of the same structure the same color, but
+    only if the scopes inside them have been matched before: a convolution must contain none.
+    """
+    graph = chapter_graph(model)
+    outputs = ("predictions", "loss", "accuracy")
+    ends = [
+        operation.name
+        for operation in graph.get_operations()
+        if operation.name.split("/")[0] in outputs
+    ]
+    computing = tf.graph_util.extract_sub_graph(graph.as_graph_def(add_shapes=True), ends)
+    read_from = {node.name: node.input[0] for node in computing.node if node.op == "ReadVariableOp"}
+    drawn = tf.GraphDef(versions=computing.versions)
+    for node in computing.node:
+        if node.name not in read_from:
+            inputs = [read_from.get(name, name) for name in node.input]
+            del node.input[:]
+            node.input.extend(inputs)
+            drawn.node.append(node)
+    return drawn
 
 
 def modules(model: SqueezeNetModel) -> list[Module]:
@@ -108,8 +135,44 @@ def modules(model: SqueezeNetModel) -> list[Module]:
     return [Module(top, tuple(inside), outputs[top]) for top, inside in found.items()]
 
 
-def table(model: SqueezeNetModel) -> list[dict]:
+def squeeze_ratio(net: list[Module]) -> float:
+    """Filters of all squeeze layers over channels of all fire modules' outputs (0 without any).
+
+    The paper's SR (section 5.2) for the net as a whole: its fire modules need not have one ratio.
+    """
+    fires = [module for module in net if len(module.convolutions) > 1]
+    squeezed = sum(module.convolutions[0].kernel[-1] for module in fires)
+    return squeezed / max(1, sum(module.output[-1] for module in fires))
+
+
+def tags(scopes: Sequence[str]) -> dict[str, str]:
+    """Under which tag TensorBoard shows each scope: its name with its place in the net.
+
+    TensorBoard groups tags by what stands before the first slash, and sorts them with the numbers
+    in them taken as numbers: so groups and cards follow the net, after the loss and the accuracy.
+
+    Args:
+      scopes: those of the convolutions, in the order they run: "conv1", "fire1/squeeze", ...
+
+    Returns:
+      {"conv1": "scope1_conv1", "fire1/squeeze": "scope2_fire1/1_squeeze", ...}
+    """
+    modules: dict[str, list[str]] = {}
+    for scope in scopes:
+        modules.setdefault(scope.split("/")[0], []).append(scope)
+    found = {}
+    for place, (top, inside) in enumerate(modules.items(), start=1):
+        for number, scope in enumerate(inside, start=1):
+            _, slash, name = scope.partition("/")
+            found[scope] = f"scope{place}_{top}" + (f"/{number}_{name}" if slash else "")
+    return found
+
+
+def table(net: list[Module]) -> list[dict]:
     """A row per scope, those inside a fire module below it, and a last row with the sums.
+
+    Args:
+      net: its modules.
 
     Returns:
       Dictionaries with the keys scope; output, [height, width, channels] (None in the last row);
@@ -118,7 +181,6 @@ def table(model: SqueezeNetModel) -> list[dict]:
       net's, 0..1; plain_parameters, of one 3x3 convolution from the same input to the same output
       in this place, and saved, how many times as many they are (None inside a fire module).
     """
-    net = modules(model)
     parameters = sum(module.parameters for module in net)
     multiply_adds = sum(module.multiply_adds for module in net)
 

@@ -1,4 +1,4 @@
-"""What TensorBoard shows besides curves, as Summary messages: histograms, images, texts, HParams.
+"""What TensorBoard shows besides curves, as Summary messages: histograms, images, texts, layouts.
 
 TF1's summary operations would have to run in the graph that trains; these messages are made from
 numpy arrays, beside it.
@@ -6,36 +6,48 @@ numpy arrays, beside it.
 
 from __future__ import annotations
 
-import io
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 from PIL import Image
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.custom_scalar import summary as custom_scalar
 from tensorboard.plugins.histogram.summary_v2 import histogram_pb
 from tensorboard.plugins.hparams import api
 from tensorboard.plugins.text.metadata import create_summary_metadata
 
-from data import Split
-from reporting import scopes
-from squeezenet_model import SqueezeNetModel
+from data import printable
+from reporting.figures import png
+from reporting.scopes import Module, squeeze_ratio, table
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
-    from matplotlib.figure import Figure
 
-# The settings that the HParams tab compares. It shows five columns without being asked, the first
-# in the alphabet; all others stand in the text panel.
-COMPARED = ("dataset", "learning_rate", "num_epochs", "recipe", "squeeze_ratio")
-MOST_NAMED_CLASSES = 40  # in a drawing
-WORST = 12  # wrongly classified images that are shown
+# The settings that the HParams tab compares. More than four columns would push the accuracy and the
+# loss out of a window of 1,500 pixels; the other settings stand in the Text tab.
+COMPARED = ("learning_rate", "num_epochs", "recipe")
+# The Custom Scalars tab: what its charts show, by the end of their tags.
+CHARTS = {
+    "update-to-weight ratio": "kernel/update_ratio",
+    "norm of the kernels": "kernel/norm",
+    "norm of the gradients": "kernel/gradient_norm",
+    "share of zero ReLU outputs": "activation/zeros",
+}
 
 
 def histograms(arrays: dict[str, np.ndarray]) -> tf.Summary:
     """One histogram for each array; the arrays' names are the tags."""
     return merged(*(histogram_pb(tag, values) for tag, values in arrays.items()))
+
+
+def image(tag: str, image: Image.Image) -> tf.Summary:
+    """An image of the Images and Time Series tabs."""
+    encoded = tf.Summary.Image(
+        height=image.height, width=image.width, encoded_image_string=png(image)
+    )
+    return tf.Summary(value=[tf.Summary.Value(tag=tag, image=encoded)])
 
 
 def text(tag: str, markdown: str) -> tf.Summary:
@@ -50,7 +62,7 @@ def text(tag: str, markdown: str) -> tf.Summary:
 def markdown_table(titles: tuple[str, ...], rows: list[tuple]) -> str:
     """A table for a text panel."""
     lines = [titles, ["---"] * len(titles), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(map(printable, line)) + " |" for line in lines)
 
 
 def settings_table(settings: dict) -> str:
@@ -58,31 +70,58 @@ def settings_table(settings: dict) -> str:
     return markdown_table(("setting", "value"), list(settings.items()))
 
 
-def scopes_table(model: SqueezeNetModel) -> str:
-    """What each variable scope holds, for a text panel."""
+def scopes_table(net: list[Module]) -> str:
+    """What each variable scope holds, for a text panel; scopes inside another are indented."""
     titles = ("scope", "output", "parameters", "share", "multiply-adds", "plain 3x3", "saved")
-    rows = [
-        (
-            row["scope"],
-            " x ".join(map(str, row["output"] or [])),
-            f"{row['parameters']:,}",
-            f"{row['parameters_share']:.1%}",
-            f"{row['multiply_adds']:,}",
-            f"{row['plain_parameters']:,}" if row["plain_parameters"] else "",
-            f"{row['saved']:.1f}x" if row["saved"] else "",
+    rows = []
+    for row in table(net):
+        *outside, name = row["scope"].split("/")
+        rows.append(
+            (
+                "&emsp;" * len(outside) + name,
+                " x ".join(map(str, row["output"] or [])),
+                f"{row['parameters']:,}",
+                f"{row['parameters_share']:.1%}",
+                f"{row['multiply_adds']:,}",
+                f"{row['plain_parameters']:,}" if row["plain_parameters"] else "",
+                f"{row['saved']:.1f}x" if row["saved"] else "",
+            )
         )
-        for row in scopes.table(model)
-    ]
     return markdown_table(titles, rows)
 
 
-def hparams(settings: dict, run_dir: Path) -> tf.Summary:
+def scope_charts(net: list[Module], tags: dict[str, str]) -> tf.Summary:
+    """The layout of the Custom Scalars tab: each fire module's convolutions in one chart.
+
+    TensorBoard shows the layouts of several runs as one, equal charts once.
+
+    Args:
+      net: its modules.
+      tags: what `reporting.scopes.tags` returns.
+    """
+    categories = []
+    for title, ending in CHARTS.items():
+        charts = []
+        for module in net:
+            inside = [tags[convolution.scope] for convolution in module.convolutions]
+            if len(inside) > 1:
+                content = layout_pb2.MultilineChartContent(
+                    tag=[f"{tag}/{ending}$" for tag in inside]
+                )
+                charts.append(layout_pb2.Chart(title=module.scope, multiline=content))
+        categories.append(layout_pb2.Category(title=title, chart=charts))
+    return custom_scalar.pb(layout_pb2.Layout(category=categories))
+
+
+def hparams(settings: dict, net: list[Module], run_dir: Path) -> tf.Summary:
     """The row of a run in the HParams tab, and the columns of that table.
 
-    TensorBoard takes the columns from one of the runs, so each names them all.
+    TensorBoard takes the columns from one of the runs, and its parallel coordinates leave out runs
+    that lack one: so each run names the same columns, and fills them all.
     """
-    values = {name: settings[name] for name in COMPARED if settings.get(name) is not None}
-    columns = [api.HParam(name) for name in COMPARED]
+    values = {name: settings[name] for name in COMPARED if name in settings}
+    values["squeeze_ratio"] = round(squeeze_ratio(net), 5)
+    columns = [api.HParam(name) for name in values]
     metrics = [api.Metric(tag) for tag in ("accuracy", "loss")]
     # Its own name first: TensorBoard cuts long ones off. The rest tells runs of one name apart.
     trial = f"{run_dir.name} in {run_dir.parent}"
@@ -92,128 +131,3 @@ def hparams(settings: dict, run_dir: Path) -> tf.Summary:
 def merged(*tensorboards: Message) -> tf.Summary:
     """TensorBoard's messages as one of TensorFlow's: each package has a class of its own."""
     return tf.Summary.FromString(b"".join(part.SerializeToString() for part in tensorboards))
-
-
-def image(tag: str, pixels: np.ndarray | Image.Image) -> tf.Summary:
-    """An image: uint8 [height, width, 3], or Pillow's."""
-    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
-    encoded = tf.Summary.Image(
-        height=image.height, width=image.width, encoded_image_string=png(image)
-    )
-    return tf.Summary(value=[tf.Summary.Value(tag=tag, image=encoded)])
-
-
-def png(image: Image.Image) -> bytes:
-    """An image as the content of a PNG file."""
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()
-
-
-def grid(images: np.ndarray, scale: int) -> np.ndarray:
-    """Images side by side in a square, with gaps between them.
-
-    Args:
-      images: uint8 [images, height, width, 3].
-      scale: pixels that each pixel becomes, along both sides.
-
-    Returns:
-      uint8 [height, width, 3].
-    """
-    columns = int(np.ceil(np.sqrt(len(images))))
-    missing = -len(images) % columns
-    padded = np.pad(images, [(0, missing), (0, 1), (0, 1), (0, 0)], constant_values=255)
-    rows = padded.reshape(-1, columns, *padded.shape[1:])
-    joined = rows.transpose(0, 2, 1, 3, 4).reshape(len(rows) * padded.shape[1], -1, 3)
-    return joined.repeat(scale, axis=0).repeat(scale, axis=1)
-
-
-def records_to_images(records: np.ndarray, dim: int) -> np.ndarray:
-    """[images, 3 * dim * dim], channel-major, 0..255 -> uint8 [images, dim, dim, 3]."""
-    return records.reshape(-1, 3, dim, dim).transpose(0, 2, 3, 1).astype(np.uint8)
-
-
-def filters(kernel: np.ndarray) -> np.ndarray:
-    """The filters of a first convolution as a grid of small images.
-
-    Args:
-      kernel: float32 [height, width, 3, filters]. Each filter is stretched to 0..255 by itself;
-        gray stands for zero.
-    """
-    longest = np.abs(kernel).max(axis=(0, 1, 2), keepdims=True)
-    shades = 127.5 + 127.5 * kernel / np.maximum(longest, 1e-12)
-    return grid(shades.transpose(3, 0, 1, 2).round().astype(np.uint8), scale=10)
-
-
-def confusion_matrix(
-    labels: np.ndarray, predictions: np.ndarray, class_names: tuple[str, ...]
-) -> Image.Image:
-    """How many images of each class were taken for which."""
-    from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
-
-    counts = confusion_matrix(labels, predictions, labels=range(len(class_names)))
-    if len(class_names) > MOST_NAMED_CLASSES:  # a name and a number each would take gigabytes
-        figure = new_figure(8, 8)
-        ax = figure.subplots()
-        ax.imshow(counts, cmap="Blues")
-        ax.set(xlabel="Predicted label", ylabel="True label")
-        return drawn(figure)
-    size = 1.2 + 0.4 * len(class_names)  # inches; TensorBoard shrinks what is wide
-    figure = new_figure(size, size)
-    display = ConfusionMatrixDisplay(counts, display_labels=class_names)
-    display.plot(
-        ax=figure.subplots(), cmap="Blues", colorbar=False, xticks_rotation=45, values_format="d"
-    )
-    return drawn(figure)
-
-
-def worst(
-    split: Split, probs: np.ndarray, class_names: tuple[str, ...], dim: int
-) -> Image.Image | None:
-    """The images whose own class was found least probable; None where all are right.
-
-    Args:
-      split: the images.
-      probs: float32 [images, classes].
-      class_names: one per class.
-      dim: side of a stored image in pixels.
-    """
-    own = probs[np.arange(len(probs)), split.labels]
-    wrong = np.flatnonzero(probs.argmax(axis=1) != split.labels)
-    shown = wrong[np.argsort(own[wrong], kind="stable")][:WORST]
-    if not len(shown):
-        return None
-    columns = min(4, len(shown))
-    rows = -(-len(shown) // columns)
-    figure = new_figure(1.1 * columns, 1.5 * rows)
-    axes = np.ravel(figure.subplots(rows, columns))
-    for ax in axes:
-        ax.axis("off")
-    images = records_to_images(split.records[shown], dim)
-    for ax, index, pixels in zip(axes, shown, images, strict=False):
-        taken_for = probs[index].argmax()
-        ax.imshow(pixels)
-        ax.set_title(
-            f"{class_names[split.labels[index]]} {own[index]:.0%}\n"
-            f"not {class_names[taken_for]} {probs[index, taken_for]:.0%}",
-            fontsize=7,
-        )
-    return drawn(figure)
-
-
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, in inches, that takes every text as it is."""
-    import matplotlib  # takes a second to import; needed once a run
-    from matplotlib.figure import Figure
-
-    # A class may be called $5: no formula. And its name may have letters that the font lacks.
-    matplotlib.rcParams["text.parse_math"] = False
-    warnings.filterwarnings("ignore", "Glyph .* missing from font")
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def drawn(figure: Figure) -> Image.Image:
-    """A matplotlib figure as an image."""
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=100)
-    return Image.open(file).convert("RGB")

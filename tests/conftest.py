@@ -2,8 +2,10 @@
 
 import contextlib
 import io
+import os
 import re
-import resource
+import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -37,7 +39,7 @@ def pytest_addoption(parser):
         "--kills",
         type=int,
         default=2,
-        help="how many times tests/test_train_faults.py kills a training process (default: 2)",
+        help="how many faults test_train_faults.py and test_cluster_chaos.py cause (default: 2)",
     )
 
 
@@ -46,14 +48,46 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.name != "test_cluster_task.py")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """Skips a test, on Windows, where it asks for what only POSIX systems have."""
+    try:
+        return (yield)
+    except (AttributeError, OSError, ValueError) as error:
+        if sys.platform == "win32" and needs_posix(error):
+            pytest.skip(f"needs POSIX: {error}")
+        raise
+
+
+def needs_posix(error: Exception) -> bool:
+    """Whether it is a missing function or signal, a link without the privilege, or a refused
+    signal or preexec_fn."""
+    if isinstance(error, AttributeError):
+        return error.obj in (os, signal, socket)
+    no_privilege = 1314  # ERROR_PRIVILEGE_NOT_HELD
+    refused = re.match("Unsupported signal|preexec_fn is not supported", str(error))
+    return bool(refused) or getattr(error, "winerror", None) == no_privilege
+
+
+@contextlib.contextmanager
+def default_signals():
+    """Within it signals act as by default, here and in processes started, whoever ignores them."""
+    numbers = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+    before = [signal.signal(number, signal.SIG_DFL) for number in numbers]
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
 def train_command(*flags) -> list[str]:
     """The command line of `python train.py` with these flags."""
     return [sys.executable, str(PROJECT / "train.py"), *map(str, flags)]
 
 
-def run_train(
-    *flags, cwd: Path, largest_file: int = resource.RLIM_INFINITY
-) -> subprocess.CompletedProcess:
+def run_train(*flags, cwd: Path, largest_file: int | None = None) -> subprocess.CompletedProcess:
     """Runs `python train.py` as a user would, in a folder of its own.
 
     Args:
@@ -61,10 +95,16 @@ def run_train(
       cwd: the folder to run it in.
       largest_file: bytes after which the system refuses to let a file grow (a disk that is full).
     """
+
+    def limit_files():
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+
     return subprocess.run(
         train_command(*flags),
         cwd=cwd,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file,) * 2),
+        preexec_fn=limit_files if largest_file else None,
         capture_output=True,
         text=True,
         timeout=240,

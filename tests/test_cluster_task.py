@@ -1,18 +1,8 @@
-"""A real cluster on this machine: it takes the steps of one process, and survives what may happen.
+"""A real cluster on this machine: it takes the steps of one process, and survives faults."""
 
-Each task is train.py in a process of its own, which keeps all checkpoints and prints a digest of
-its variables at the end.
-"""
-
-import contextlib
-import os
 import re
 import signal
 import socket
-import subprocess
-import sys
-import threading
-import time
 
 import numpy as np
 import pytest
@@ -20,90 +10,19 @@ import tensorflow.compat.v1 as tf
 
 from cluster.config import Config
 from cluster.task import ANSWERS, CLOSED, SILENT, Task, probe
-from tests.conftest import PROJECT, train_here
-from tools.launch_local import free_ports, task_configs
+from tests.cluster_processes import digest, running_tasks
+from tests.conftest import train_here
+from tools.launch_local import free_ports
 from training import RunError, checkpoints
 from training.checkpoints import newest_checkpoint
 
-SECONDS = 150.0  # more than anything here takes
 LAST_STEP = 24
 FLAGS = ["--batch_size", "32", "--num_epochs", "1", "--eval_every", "2", "--run_dir", "run"]
-TASK = """
-import hashlib, os, sys
-from training.runtime import load_tensorflow_quietly
-load_tensorflow_quietly()
-import tensorflow.compat.v1 as tf
-import train
-from cluster import task
-from training import checkpoints
-
-checkpoints.KEPT = 100
-if "PATIENCE" in os.environ:
-    task.LOOK_SECONDS, task.REPORT_SECONDS = 0.5, 2.0
-    task.PATIENCE_SECONDS = float(os.environ["PATIENCE"])
-wait_for_all = task.Task.wait_for_all
-
-def print_digest(self, session):
-    values = b"".join(value.tobytes() for value in session.run(tf.global_variables()))
-    print("variables", hashlib.sha256(values).hexdigest(), flush=True)
-    wait_for_all(self, session)
-
-task.Task.wait_for_all = print_digest
-sys.exit(train.main(sys.argv[1:]))
-"""
 
 
-class Process:
-    """A task in a process, and the lines that it has printed."""
-
-    def __init__(self, config, cwd, environment):
-        self.lines = []
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", TASK, *FLAGS],
-            cwd=cwd,
-            env=os.environ | {"TF_CONFIG": config, "PYTHONPATH": str(PROJECT)} | environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        self._reader = threading.Thread(target=lambda: self.lines.extend(self.process.stdout))
-        self._reader.start()
-
-    def wait_for_line(self, pattern):
-        """The first line, from now on or before, that the pattern matches."""
-        ends = time.monotonic() + SECONDS
-        while time.monotonic() < ends:
-            for line in list(self.lines):
-                if re.match(pattern, line):
-                    return line
-            assert self.process.poll() is None, self.lines
-            time.sleep(0.02)
-        raise AssertionError(self.lines)
-
-    def send(self, number):
-        self.process.send_signal(number)
-
-    def ended(self):
-        """Its exit code and all that it has printed."""
-        code = self.process.wait(SECONDS)
-        self._reader.join()
-        return code, "".join(self.lines)
-
-
-@contextlib.contextmanager
 def two_tasks(cwd, **environment):
-    """The chief and worker 0 of a cluster; both are killed at the end if they still run."""
-    processes = [Process(config, cwd, environment) for config in task_configs(2).values()]
-    try:
-        yield processes
-    finally:
-        for each in processes:
-            each.process.kill()
-            each.ended()
-
-
-def digest(output):
-    return re.search(r"^variables (\w+)$", output, re.MULTILINE)[1]
+    """The chief and worker 0 of a cluster."""
+    return running_tasks(2, FLAGS, cwd, **environment)
 
 
 def variables(checkpoint):
@@ -222,8 +141,8 @@ class TestTheStart:
     def test_names_a_port_that_is_taken(self, config):
         host, port = config.addresses["chief"][0].split(":")
         taken = pytest.raises(RunError, match=f"chief: cannot listen at {host}:{port}")
-        with socket.create_server((host, int(port))), taken:
-            Task(config)._start_server()
+        with socket.create_server((host, int(port))), taken, Task(config).joined():
+            pass
 
 
 class TestAPort:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import data
 from data import DataError, cifar10
 
 FILE_BYTES = 10_000 * 3_073
@@ -77,17 +78,46 @@ class TestReading:
         with pytest.raises(DataError, match=r"data_batch_1\.bin: cannot be read \(Is a directory"):
             cifar10.load(batches)
 
-    @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
+    @pytest.mark.skipif(
+        getattr(os, "geteuid", int)() == 0, reason="root, and Windows, may read every folder"
+    )
     def test_an_unreadable_folder_is_named(self, batches):
         batches.chmod(0)
         with pytest.raises(DataError, match="cifar-10-batches-bin"):
             cifar10.load(batches)
         batches.chmod(0o700)
 
-    def test_a_data_dir_that_is_a_file_is_named(self, tmp_path):
-        (tmp_path / "file").write_text("")
-        with pytest.raises(DataError, match="file: CIFAR-10 cannot be stored there"):
-            cifar10.load(tmp_path / "file")
+    def test_a_pipe_in_place_of_a_file_is_named_without_waiting_for_it(self, batches):
+        (batches / "data_batch_4.bin").unlink()
+        os.mkfifo(batches / "data_batch_4.bin")
+        with pytest.raises(DataError, match=r"data_batch_4\.bin: .*not a regular file"):
+            cifar10.load(batches)
+
+    def test_an_endless_device_in_place_of_a_file_is_named(self, batches):
+        (batches / "test_batch.bin").unlink()
+        (batches / "test_batch.bin").symlink_to("/dev/zero")
+        with pytest.raises(DataError, match=r"test_batch\.bin: .*not a regular file"):
+            cifar10.load(batches)
+
+    def test_a_link_to_itself_in_place_of_a_file_is_named(self, batches):
+        (batches / "data_batch_1.bin").unlink()
+        (batches / "data_batch_1.bin").symlink_to("data_batch_1.bin")
+        with pytest.raises(DataError, match=r"data_batch_1\.bin: cannot be read \(Too many levels"):
+            cifar10.load(batches)
+
+    def test_a_pipe_in_place_of_the_folder_is_named(self, tmp_path):
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(DataError, match="pipe: CIFAR-10 cannot be stored there"):
+            cifar10.load(tmp_path / "pipe")
+
+    def test_names_are_printed_as_one_harmless_line(self, tmp_path):
+        folder = tmp_path / "a\n\x1b[2J"
+        folder.mkdir()
+        (folder / "data_batch_1.bin").touch()
+        with pytest.raises(DataError) as error:
+            cifar10.load(folder)
+        assert r"a\n\x1b[2J/data_batch_1.bin: 0 bytes" in str(error.value)
+        assert str(error.value).isprintable()
 
 
 def archive(members: dict[str, bytes], links: dict[str, str] | None = None) -> bytes:
@@ -105,13 +135,17 @@ def archive(members: dict[str, bytes], links: dict[str, str] | None = None) -> b
     return buffer.getvalue()
 
 
-BATCH = bytes(FILE_BYTES)
-WHOLE = {f"cifar-10-batches-bin/{name}": BATCH for name in cifar10.TRAIN_FILES + cifar10.TEST_FILES}
+FEW = 10  # records in a batch file, so that archives are made and unpacked in no time
+WHOLE = {
+    f"cifar-10-batches-bin/{name}": bytes(FEW * 3_073)
+    for name in cifar10.TRAIN_FILES + cifar10.TEST_FILES
+}
 
 
 @pytest.fixture
 def serve(monkeypatch):
     """Serves bytes over HTTP in the place of the official page; they count as the right ones."""
+    monkeypatch.setattr(cifar10, "RECORDS_PER_FILE", FEW)
     with contextlib.ExitStack() as stack:
 
         def start(content: bytes, *, sent: int | None = None, pinned: bytes | None = None):
@@ -144,7 +178,7 @@ class TestDownload:
     def test_leaves_the_batches_and_nothing_else(self, serve, tmp_path):
         serve(archive(WHOLE))
         dataset = cifar10.load(tmp_path / "new")
-        assert len(dataset.train.labels) == 50_000
+        assert len(dataset.train.labels) == 5 * FEW
         assert left_in(tmp_path / "new") == ["cifar-10-batches-bin"]
 
     def test_an_interrupted_one_leaves_nothing_and_the_next_works(self, serve, tmp_path):
@@ -154,7 +188,7 @@ class TestDownload:
             cifar10.load(tmp_path)
         assert not left_in(tmp_path)
         serve(content)
-        assert len(cifar10.load(tmp_path).test.labels) == 10_000
+        assert len(cifar10.load(tmp_path).test.labels) == FEW
 
     def test_a_killed_one_is_swept_away_by_the_next(self, serve, tmp_path):
         (tmp_path / ".cifar10-download").mkdir()
@@ -207,8 +241,108 @@ class TestDownload:
         monkeypatch.setattr(cifar10, "ARCHIVE", cifar10.ARCHIVE._replace(url=url))
         with pytest.raises(DataError) as error:
             cifar10.load(tmp_path)
-        for part in ("cifar-10-binary.tar.gz", str(tmp_path), "--dataset digits"):
+        for part in ("cifar-10-binary.tar.gz", str(tmp_path), "the data set digits"):
             assert part in str(error.value)
+
+
+class TestTheArchiveThatTheUserHasFetched:
+    @pytest.fixture
+    def packed(self, serve, tmp_path):
+        """A folder with the archive; the server has nothing to send."""
+        content = archive(WHOLE)
+        serve(content, sent=0)
+        (tmp_path / "packed").mkdir()
+        (tmp_path / "packed" / cifar10.ARCHIVE.name).write_bytes(content)
+        return tmp_path / "packed"
+
+    def test_is_unpacked_and_stays(self, packed):
+        assert len(cifar10.load(packed).train.labels) == 5 * FEW
+        assert sorted(left_in(packed)) == ["cifar-10-batches-bin", cifar10.ARCHIVE.name]
+
+    def test_may_be_named_itself(self, packed):
+        assert len(cifar10.load(packed / cifar10.ARCHIVE.name).test.labels) == FEW
+        (packed / cifar10.ARCHIVE.name).write_bytes(b"not needed any more")
+        assert len(cifar10.load(packed / cifar10.ARCHIVE.name).test.labels) == FEW
+
+    def test_may_have_another_name(self, packed):
+        renamed = packed / "cifar-10-binary (1).tar.gz"
+        (packed / cifar10.ARCHIVE.name).rename(renamed)
+        assert len(cifar10.load(renamed).test.labels) == FEW
+
+    @pytest.mark.parametrize("change", ["truncated", "changed", "another file"])
+    def test_is_verified_first(self, packed, change):
+        path = packed / cifar10.ARCHIVE.name
+        content = path.read_bytes()
+        damaged = {
+            "truncated": content[:-100],
+            "changed": content[:-1] + bytes([content[-1] ^ 1]),
+            "another file": b"hello",
+        }[change]
+        path.write_bytes(damaged)
+        for data_dir in (packed, path):
+            with pytest.raises(DataError, match=r"\.tar\.gz: is not the file at .*; delete it"):
+                cifar10.load(data_dir)
+        assert left_in(packed) == [cifar10.ARCHIVE.name]
+        assert path.read_bytes() == damaged
+
+    def test_as_a_pipe_is_not_waited_for(self, packed):
+        (packed / cifar10.ARCHIVE.name).unlink()
+        os.mkfifo(packed / cifar10.ARCHIVE.name)
+        with pytest.raises(DataError, match="not a regular file"):
+            cifar10.load(packed)
+
+    def test_is_not_unpacked_where_nothing_may_be_written(self, packed):
+        with pytest.raises(DataError, match="holds no CIFAR-10"):
+            cifar10.load(packed, may_download=False)
+        assert [path.name for path in packed.iterdir()] == [cifar10.ARCHIVE.name]
+
+
+class TestOtherVersions:
+    @pytest.mark.parametrize(
+        ("path", "version"),
+        [
+            ("cifar-10-batches-py/data_batch_1", "the Python version of CIFAR-10"),
+            ("data_batch_1", "the Python version of CIFAR-10"),
+            ("cifar-10-python.tar.gz", "the Python version of CIFAR-10"),
+            ("cifar-10-batches-mat/data_batch_1.mat", "the Matlab version of CIFAR-10"),
+            ("cifar-10-matlab.tar.gz", "the Matlab version of CIFAR-10"),
+            ("fine_label_names.txt", "CIFAR-100"),
+        ],
+    )
+    def test_are_named_and_nothing_is_downloaded(self, tmp_path, path, version):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).touch()
+        for data_dir in (tmp_path, tmp_path / path):
+            with pytest.raises(DataError, match=f"is or holds {version}, but") as error:
+                cifar10.load(data_dir)
+            assert error.value.argument == "data_dir"
+        assert [path.name for path in tmp_path.iterdir()] == [Path(path).parts[0]]
+
+    def test_beside_the_binary_one_do_not_matter(self, batches):
+        (batches.parent / "cifar-10-batches-py").mkdir()
+        assert cifar10.find_batches(batches.parent) == batches
+
+
+class TestGivenAsAFolderOfImages:
+    @pytest.mark.parametrize("path", ["", "cifar-10-batches-bin"])
+    def test_the_batches_are_recognized(self, batches, path):
+        with pytest.raises(DataError, match="is CIFAR-10, not a folder of image files") as error:
+            data.load(str(batches.parent / path))
+        assert error.value.argument == "name"
+        instead = {"name": "cifar10", "data_dir": str(batches.parent / path)}
+        assert error.value.instead == instead
+        assert cifar10.find_batches(Path(instead["data_dir"])) == batches
+
+    def test_so_is_the_archive(self, tmp_path):
+        (tmp_path / cifar10.ARCHIVE.name).touch()
+        with pytest.raises(DataError, match="is CIFAR-10, not a folder of image files"):
+            data.load(str(tmp_path / cifar10.ARCHIVE.name))
+
+    def test_so_are_other_versions(self, tmp_path):
+        (tmp_path / "cifar-10-batches-py").mkdir()
+        with pytest.raises(DataError, match="is the Python version of CIFAR-10") as error:
+            data.load(str(tmp_path / "cifar-10-batches-py"))
+        assert error.value.instead == {"name": "cifar10"}
 
 
 @pytest.mark.cifar10
@@ -220,6 +354,6 @@ def test_the_real_images_are_6000_of_each_class():
 
 
 def test_files_that_are_not_there_are_not_downloaded_where_that_was_not_asked(tmp_path):
-    with pytest.raises(DataError, match="holds no CIFAR-10; give the --data_dir that does"):
+    with pytest.raises(DataError, match="holds no CIFAR-10; give the folder that does"):
         cifar10.load(tmp_path, may_download=False)
     assert not list(tmp_path.iterdir())

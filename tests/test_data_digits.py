@@ -1,5 +1,7 @@
 """The digits: no download, CIFAR-10's layout, one fixed split."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -44,13 +46,50 @@ def test_are_split_the_same_way_every_time_without_overlap(digits):
     assert not any(record.tobytes() in train for record in digits.test.records)
 
 
+def test_take_no_folder():
+    with pytest.raises(data.DataError, match=r"^a: the digits .* leave it out") as error:
+        data.load("digits", Path("a"))
+    assert error.value.argument == "data_dir"
+
+
+def test_cannot_skip_damaged_images():
+    with pytest.raises(data.DataError, match=r"^is for folders of your own images") as error:
+        data.load("digits", skip_damaged=True)
+    assert error.value.argument == "skip_damaged"
+
+
+class TestAFolderOfTheSameName:
+    @pytest.fixture(autouse=True)
+    def shadowed(self, tmp_path, monkeypatch):
+        for path in ("digits/a", "digits/b"):
+            (tmp_path / path).mkdir(parents=True)
+        monkeypatch.chdir(tmp_path)
+
+    def test_is_not_used_and_that_is_said(self, capsys):
+        assert data.load("digits").class_names == tuple("0123456789")
+        assert "digits: loading the built-in data set" in (err := capsys.readouterr().err)
+        assert "./digits is the folder" in err
+
+    @pytest.mark.parametrize("name", ["./digits", "digits/", "../{}/digits"])
+    def test_is_used_when_it_is_called_a_folder(self, name, tmp_path, capsys):
+        name = name.format(tmp_path.name)
+        with pytest.raises(data.DataError, match="the class 'a' has no image"):
+            data.load(data.full_name(name))
+        assert "built-in" not in capsys.readouterr().err
+
+    def test_elsewhere_does_not_matter(self, monkeypatch, tmp_path, capsys):
+        monkeypatch.chdir(tmp_path / "digits")
+        data.load("digits")
+        assert capsys.readouterr().err == ""
+
+
 def test_must_not_be_mirrored(digits):
     assert not digits.mirrored
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones():
-    with pytest.raises(data.DataError, match=r"imagenet: .* cifar10, digits"):
-        data.load("imagenet")
+    with pytest.raises(data.DataError, match=r"mnist: .* cifar10, digits"):
+        data.load("mnist")
 
 
 class TestHoldingOut:
@@ -69,5 +108,6 @@ class TestHoldingOut:
 
     @pytest.mark.parametrize("size", [1, 9, 1_495, 1_500, 10_000])
     def test_more_or_fewer_than_there_can_be_are_refused(self, digits, size):
-        with pytest.raises(data.DataError, match=f"--held_out {size}: .* give another number"):
+        with pytest.raises(data.DataError, match=f"^{size}: .* give another number") as error:
             data.hold_out(digits, size)
+        assert error.value.argument == "held_out"

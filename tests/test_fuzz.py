@@ -6,6 +6,7 @@
 import contextlib
 import io
 import json
+import math
 import string
 
 import numpy as np
@@ -13,11 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.config import JOBS, read_cluster
+from cluster.config import JOBS, read_config
 from data import DataError, cifar10
-from train import make_schedule, parse_flags
 from training import RunError
-from training.run_dir import check_same_run, holder, read_settings
+from training.flags import parse_flags, schedule_of
+from training.run_dir import PRETRAINED, holder, read_json, read_settings
+from training.saved_run import restore_model
+from training.settings import CHECKS, MOST_DIM
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -56,15 +59,67 @@ class TestBatchFiles:
                 cifar10.read_batch(path, records)
 
 
+VALID = read_json(PRETRAINED / "settings.json")
+odd_values = (
+    json_values
+    | st.sampled_from(["", "\x1b[2J", "\n", "/etc", "../..", "~", "9" * 300, "\ud800", "\0"])
+    | st.sampled_from([0, 1, -1, 5, 2**31, 10**30, -(10**400), 1e308, math.nan, math.inf, -0.0])
+)
+# Nearly right ones, which get further than those that anybody would notice.
+dims = st.integers(-1, MOST_DIM + 1)
+depths = st.integers(-1, 1_100)
+modules = st.tuples(depths, depths, st.sampled_from(["fire1", "fire2", "a/b", "", "_", "ü", "\n"]))
+plausible = {
+    "original_dim": dims,
+    "resize_dim": dims,
+    "class_names": st.lists(st.text(max_size=300), max_size=12),
+    "fire_params_1": st.lists(modules.map(list), max_size=3),
+    "fire_params_2": st.lists(modules.map(list), max_size=3),
+    "net": st.sampled_from(["squeezenet", "squeezenet1_0", "squeezenet1_1", "resnet"]),
+}
+changes = st.fixed_dictionaries({}, optional=plausible) | st.dictionaries(
+    st.sampled_from(sorted(CHECKS)) | st.text(max_size=9), odd_values, max_size=3
+)
+
+
+def answer(folder):
+    """The settings in a folder, or the sentence that says why there are none."""
+    try:
+        return read_settings(folder), None
+    except RunError as error:
+        return None, str(error)
+
+
 class TestSettingsFiles:
     @given(content=st.binary() | json_values.map(lambda value: json.dumps(value).encode()))
     def test_are_read_or_named(self, folder, content):
         for name in ("settings.json", "trainer.json"):
             (folder / name).write_bytes(content)
-        sentence = r"settings\.json: is not the settings of a run|the run there has dataset"
-        with pytest.raises(RunError, match=sentence):
-            check_same_run(folder, read_settings(folder), {"dataset": object()})
+        with pytest.raises(RunError, match=r"settings\.json: is not the settings of a run"):
+            read_settings(folder)
         assert "process" in holder(folder)
+
+    @given(changes=changes, missing=st.sets(st.sampled_from(sorted(VALID)), max_size=1))
+    def test_describe_a_net_of_bounded_size_or_are_named(self, folder, changes, missing):
+        settings = {name: value for name, value in VALID.items() if name not in missing} | changes
+        (folder / "settings.json").write_text(json.dumps(settings))
+        read, sentence = answer(folder)
+        if read is None:
+            assert "settings.json: is not the settings of a run" in sentence
+            assert sentence.isprintable()
+            assert len(sentence) < 1_000
+            return
+        assert read == settings
+        assert 4 <= read["resize_dim"] <= read["original_dim"] <= MOST_DIM
+        assert all(name.encode() for name in read["class_names"])
+        if read.get("net", "squeezenet") == "squeezenet":
+            model = restore_model(read)
+            assert model.output_size == len(read["class_names"]) > 0
+            stacks = [*model.FIRE_PARAMS_1, *model.FIRE_PARAMS_2]
+            assert all(
+                0 < squeeze <= 1_024 and 0 < expand <= 1_024 for squeeze, expand, _ in stacks
+            )
+            assert len({name for *_, name in stacks}) == len(stacks)
 
 
 numbers = st.integers().map(str) | st.floats().map(str) | st.text(string.printable, max_size=8)
@@ -84,7 +139,7 @@ class TestFlags:
             exit_code = None
             try:
                 parsed = parse_flags(arguments)
-                schedule = make_schedule(parsed, "digits", 1_500)
+                schedule = schedule_of(parsed, num_images=1_500)
             except SystemExit as error:
                 exit_code = error.code
         if exit_code is None:
@@ -109,10 +164,10 @@ class TestClusters:
     )
     def test_are_joined_or_refused(self, cluster, task):
         with contextlib.suppress(RunError):
-            found = read_cluster(json.dumps({"cluster": cluster, "task": task}))
+            found = read_config(json.dumps({"cluster": cluster, "task": task}))
             assert found is None or found.job in JOBS
 
     @given(st.text() | json_values.map(json.dumps))
     def test_other_text_is_refused_or_no_cluster(self, text):
         with contextlib.suppress(RunError):
-            assert read_cluster(text) is None
+            assert read_config(text) is None

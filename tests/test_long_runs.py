@@ -1,6 +1,5 @@
 """What only a long run shows. Marked slow, and left out unless asked for: pytest -m slow."""
 
-import resource
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from squeezenet_model import SqueezeNetModel
 from tests.conftest import short_schedule
 from train import train as train_model
 
+resource = pytest.importorskip("resource", reason="on Windows: no resource module")
 pytestmark = pytest.mark.slow
 MEGABYTE = 1 << 20
 

@@ -4,15 +4,22 @@ import json
 
 import pytest
 
-from tests.conftest import read_events
+from tests.conftest import read_events, steps
 
 
 def test_layers_are_summarized_on_request(train, tmp_path):
     train(total_steps=2, summarize_layers=True)
     tags = read_events(tmp_path / "eval").Tags()
-    for tag in ("fire1/squeeze/activation", "fire1/squeeze/kernel/gradient"):
-        assert tag in tags["tensors"]
-    assert "fire1/squeeze/activation/zeros" in tags["scalars"]
+    for name in ("activation", "kernel/gradient"):
+        assert f"scope2_fire1/1_squeeze/{name}" in tags["tensors"]
+
+
+def test_each_scope_is_followed_by_default(train, tmp_path):
+    train(total_steps=25, eval_every=20)
+    squeeze = "scope2_fire1/1_squeeze"
+    for measure in ("norm", "update_ratio", "gradient_norm"):
+        assert steps(read_events(tmp_path / "train"), f"{squeeze}/kernel/{measure}") == [20, 25]
+    assert steps(read_events(tmp_path / "eval"), f"{squeeze}/activation/zeros") == [20, 25]
 
 
 @pytest.mark.parametrize("total_steps", [2, 12])

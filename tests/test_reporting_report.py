@@ -3,9 +3,9 @@
 import pytest
 
 from reporting import report
-from training.run_dir import PRETRAINED, is_training, open_run_dir, output_dir
+from training.run_dir import PRETRAINED, is_training, open_run_dir, output_dir, read_json
 
-RUN = {"dataset": "digits"}
+RUN = read_json(PRETRAINED / "settings.json")
 
 
 class TestNewCheckpoints:

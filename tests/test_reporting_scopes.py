@@ -2,8 +2,9 @@
 
 import pytest
 
-from reporting.scopes import modules, table
+from reporting.scopes import drawn_graph, modules, squeeze_ratio, table, tags
 from squeezenet_model import SqueezeNetModel
+from tools.sweep_squeeze_ratio import at_ratio
 
 
 @pytest.fixture(scope="module")
@@ -13,7 +14,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def rows(model):
-    return {row["scope"]: row for row in table(model)}
+    return {row["scope"]: row for row in table(modules(model))}
 
 
 def test_are_those_of_the_net_in_the_order_they_run(model):
@@ -58,3 +59,63 @@ def test_share_out_the_whole(rows):
     assert sum(row["parameters_share"] for row in tops) == pytest.approx(1)
     assert sum(row["multiply_adds_share"] for row in tops) == pytest.approx(1)
     assert rows["total"]["parameters"] == sum(row["parameters"] for row in tops)
+
+
+class TestTags:
+    def test_number_the_scopes_in_the_order_of_the_net(self, model):
+        scopes = [part.scope for module in modules(model) for part in module.convolutions]
+        found = tags(scopes)
+        assert list(found) == scopes
+        assert found["conv1"] == "scope1_conv1"
+        assert found["fire1/squeeze"] == "scope2_fire1/1_squeeze"
+        assert found["fire4/expand3x3"] == "scope5_fire4/3_expand3x3"
+        assert found["final_conv"] == "scope6_final_conv"
+        assert list(found.values()) == sorted(found.values())
+
+
+class TestTheDrawnGraph:
+    """TensorBoard gives scopes of the same structure one color, if the scopes inside match too."""
+
+    @pytest.fixture
+    def scopes(self, model):
+        """The operation of each node by its name, for each scope."""
+        found = {}
+        for node in drawn_graph(model).node:
+            scope, _, name = node.name.rpartition("/")
+            found.setdefault(scope, {})[name] = node.op
+        return found
+
+    def test_has_the_same_nodes_in_each_convolution(self, scopes):
+        convolution = {
+            "kernel": "VarHandleOp",
+            "bias": "VarHandleOp",
+            "Conv2D": "Conv2D",
+            "BiasAdd": "BiasAdd",
+            "Relu": "Relu",
+        }
+        assert scopes["conv1"] == scopes["final_conv"] == convolution
+        for fire in ("fire1", "fire2", "fire3", "fire4"):
+            for layer in ("squeeze", "expand1x1", "expand3x3"):
+                assert scopes[f"{fire}/{layer}"] == convolution
+
+    def test_has_no_scope_inside_a_convolution(self, scopes):
+        assert "conv1/Conv2D" not in scopes
+        assert not any(scope.count("/") > 1 for scope in scopes)
+
+    def test_leads_from_the_images_to_the_loss(self, model):
+        nodes = {node.name: node for node in drawn_graph(model).node}
+        assert list(nodes["conv1/Conv2D"].input) == ["input", "conv1/kernel"]
+        for node in nodes.values():
+            assert {name.split(":")[0].lstrip("^") for name in node.input} <= set(nodes)
+        assert {"labels", "probs", "predictions"} <= set(nodes)
+
+
+class TestTheSqueezeRatio:
+    def test_of_the_chapters_net(self, model):
+        assert squeeze_ratio(modules(model)) == pytest.approx(4 * 32 / (2 * 128 + 2 * 256))
+
+    def test_of_a_net_of_the_sweep_is_the_one_it_was_built_with(self):
+        model = SqueezeNetModel(original_dim=32, resize_dim=24, output_size=10)
+        model.FIRE_PARAMS_1 = at_ratio(model.FIRE_PARAMS_1, 0.5)
+        model.FIRE_PARAMS_2 = at_ratio(model.FIRE_PARAMS_2, 0.5)
+        assert squeeze_ratio(modules(model)) == 0.5

@@ -1,13 +1,17 @@
 """The class: the chapter's listing node for node, and the course's other methods."""
 
+import ast
+import inspect
 import json
 import os
 import random
 import subprocess
 import sys
+import textwrap
 
 import numpy as np
 import pytest
+import tensorflow as tf2
 
 from squeezenet_model import SqueezeNetModel, tf
 from tests.conftest import PROJECT, readme_code
@@ -94,13 +98,29 @@ class TestTheListing:
             lambda inputs: chapter_model.fire_module(inputs, 32, 63, "fire1")
         )
 
-    def test_takes_its_arguments_in_the_same_order(self, model, chapter_model):
-        for method in ("custom_conv2d", "fire_module"):
-            code = getattr(SqueezeNetModel, method).__code__
-            assert (
-                code.co_varnames[: code.co_argcount]
-                == (getattr(type(chapter_model), method).__code__.co_varnames[: code.co_argcount])
-            )
+    @pytest.mark.parametrize("method", ["custom_conv2d", "fire_module"])
+    def test_has_the_same_arguments_and_the_same_statements(self, method):
+        printed = next(node for node in ast.walk(ast.parse(LISTING)) if is_method(node, method))
+        source = textwrap.dedent(inspect.getsource(getattr(SqueezeNetModel, method)))
+        (ours,) = ast.parse(source).body
+        assert ast.get_docstring(ours)
+        assert ast.dump(ours.args) == ast.dump(printed.args)
+        assert list(map(ast.dump, ours.body[1:])) == list(map(ast.dump, printed.body))
+
+
+def is_method(node: ast.AST, name: str) -> bool:
+    return isinstance(node, ast.FunctionDef) and node.name == name
+
+
+def run_python(code: str, **env) -> subprocess.CompletedProcess:
+    """Runs code in a process of its own, which has imported nothing yet."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=PROJECT,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+    )
 
 
 def evaluate(function, *arrays):
@@ -145,6 +165,34 @@ class TestImagePreprocessing:
         output = evaluate(lambda data: model.image_preprocessing(data, is_training=False), record)
         assert not output.any()
 
+    @pytest.mark.parametrize(
+        "shape", [[32, 32, 3], [3071], [3073], [4, 3072], [3, 24, 24], [], [None, None, 3]]
+    )
+    def test_rejects_another_shape_and_names_the_right_one(self, model, shape):
+        with (
+            tf.Graph().as_default(),
+            pytest.raises(ValueError, match=r"\[3072\], not .*transpose\(2, 0, 1\).ravel\(\)\.$"),
+        ):
+            model.image_preprocessing(tf.placeholder(tf.uint8, shape), is_training=True)
+
+    def test_follows_its_own_advice_about_an_image_with_channels_last(self, model, image):
+        image, record = image
+        np.testing.assert_array_equal(image.transpose(2, 0, 1).ravel(), record)
+        with (
+            tf.Graph().as_default(),
+            pytest.raises(ValueError, match=r"not \(32, 32, 3\)"),
+        ):
+            model.image_preprocessing(image, is_training=False)
+
+    @pytest.mark.parametrize("shape", [[3072], [3, 32, 32], [None], None])
+    def test_takes_what_is_or_may_be_channel_major(self, model, image, shape):
+        record = image[1].reshape([3, 32, 32] if shape == [3, 32, 32] else [3072])
+        with tf.Graph().as_default(), tf.Session() as session:
+            data = tf.placeholder(tf.uint8, shape)
+            output = model.image_preprocessing(data, is_training=False)
+            fed = session.run(output, {data: record})
+        assert fed.shape == (24, 24, 3)
+
 
 class TestRunModelSetup:
     def test_sets_probabilities_predictions_accuracy_and_loss(self, model):
@@ -182,6 +230,107 @@ class TestRunModelSetup:
         np.testing.assert_array_equal(test, ones)
 
 
+class TestHints:
+    """Where TensorFlow would do the wrong thing silently, or say the wrong thing."""
+
+    @pytest.fixture
+    def inputs(self):
+        return np.zeros([2, 24, 24, 3], np.float32)
+
+    @pytest.fixture
+    def labels(self):
+        return np.zeros([2], np.int32)
+
+    @pytest.fixture
+    def graph(self):
+        with tf.Graph().as_default() as graph:
+            yield graph
+
+    def test_outside_a_graph_says_what_to_type(self, model, inputs, labels):
+        for build in (
+            lambda: model.fire_module(inputs, 4, 8, "fire1"),
+            lambda: model.model_layers(inputs, is_training=False),
+            lambda: model.run_model_setup(inputs, labels, is_training=True),
+        ):
+            with pytest.raises(RuntimeError, match=r"`with tf\.Graph\(\)\.as_default\(\):`"):
+                build()
+
+    @pytest.mark.parametrize(
+        ("method", "arguments", "variable"),
+        [
+            ("fire_module", (4, 8, "fire1"), "fire1/squeeze/kernel"),
+            ("model_layers", (False,), "conv1/kernel"),
+        ],
+    )
+    def test_twice_in_one_graph_says_what_to_type(
+        self, graph, model, inputs, method, arguments, variable
+    ):
+        getattr(model, method)(inputs, *arguments)
+        with pytest.raises(ValueError, match=f"^Variable {variable} already exists") as error:
+            getattr(model, method)(inputs, *arguments)
+        assert "`tf.reset_default_graph()`" in str(error.value)
+        assert "`with tf.Graph().as_default():`" in str(error.value)
+
+    def test_another_error_of_tensorflow_stays_as_it_is(self, graph, model):
+        with pytest.raises(ValueError, match="expected min_ndim=4"):
+            model.fire_module(np.zeros([3], np.float32), 4, 8, "fire1")
+        with (
+            tf.variable_scope("new", reuse=True),
+            pytest.raises(ValueError, match="does not exist"),
+        ):
+            model.model_layers(np.zeros([1, 24, 24, 3], np.float32), is_training=False)
+
+    def test_after_reset_default_graph_the_net_is_built_again(self, model, inputs):
+        process = run_python(
+            "from squeezenet_model import SqueezeNetModel, tf\n"
+            "tf.disable_eager_execution()\n"
+            "model = SqueezeNetModel(32, 24, 10)\n"
+            "for _ in range(2):\n"
+            "    tf.reset_default_graph()\n"
+            "    inputs = tf.placeholder(tf.float32, [None, 24, 24, 3])\n"
+            "    model.run_model_setup(inputs, tf.zeros([2], tf.int32), is_training=True)\n"
+            "print(len(tf.trainable_variables()))"
+        )
+        assert process.stdout == "28\n", process.stderr
+
+    @pytest.mark.parametrize("reuse", [True, tf.AUTO_REUSE])
+    def test_weights_can_be_shared(self, graph, model, inputs, reuse):
+        model.model_layers(inputs, is_training=True)
+        with tf.variable_scope(tf.get_variable_scope(), reuse=reuse):
+            model.model_layers(inputs, is_training=False)
+        assert len(tf.trainable_variables()) == 28
+
+    def test_two_nets_fit_in_one_graph_under_scopes_of_their_own(self, graph, model, inputs):
+        for scope in ("student", "teacher"):
+            with tf.variable_scope(scope):
+                model.model_layers(inputs, is_training=False)
+        assert len(tf.trainable_variables()) == 56
+        assert len(tf.trainable_variables("teacher/fire1")) == 6
+
+    def test_template_and_wrapped_functions_are_graphs_too(self, model, inputs):
+        with tf.Graph().as_default():
+            net = tf.make_template("net", model.model_layers, is_training=False)
+            assert [net(inputs).shape.as_list() for _ in range(2)] == [[2, 10], [2, 10]]
+        signature = [tf.TensorSpec([None, 24, 24, 3])]
+        wrapped = tf.wrap_function(lambda x: model.model_layers(x, is_training=False), signature)
+        assert wrapped(inputs).shape == [2, 10]
+        assert len(wrapped.graph.get_collection(tf.GraphKeys.TRAINABLE_VARIABLES)) == 28
+
+        @tf2.function
+        def function(images):
+            return model.model_layers(images, is_training=False)
+
+        assert function(inputs).shape == [2, 10]
+
+    def test_preprocessing_runs_eagerly_and_in_a_data_set(self, model):
+        records = np.zeros([4, 3072], np.uint8)
+        assert model.image_preprocessing(records[0], is_training=False).shape == [24, 24, 3]
+        images = tf2.data.Dataset.from_tensor_slices(records).map(
+            lambda record: model.image_preprocessing(record, is_training=True)
+        )
+        assert images.element_spec.shape == [24, 24, 3]
+
+
 def test_a_subclass_of_three_lines_is_another_net():
     class Smaller(SqueezeNetModel):
         FIRE_PARAMS_1 = ((4, 8, "fire1"),)
@@ -200,17 +349,8 @@ def test_the_readmes_own_code_runs(capsys):
 
 
 class TestImport:
-    def python(self, code: str, **env) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            [sys.executable, "-c", code],
-            cwd=PROJECT,
-            env={**os.environ, **env},
-            capture_output=True,
-            text=True,
-        )
-
     def test_switches_legacy_keras_on_and_nothing_else(self):
-        process = self.python(
+        process = run_python(
             "import json, os, tensorflow\n"
             "before = dict(os.environ)\n"
             "import squeezenet_model\n"
@@ -220,13 +360,25 @@ class TestImport:
         )
         assert json.loads(process.stdout) == {"TF_USE_LEGACY_KERAS": "1"}
 
+    def test_leaves_keras_alone_where_there_is_no_tf_keras(self):
+        """TensorFlow 2.13 to 2.15 have tf.layers without it, unless they are told to look there."""
+        process = run_python(
+            "import os, sys\n"
+            "sys.modules['tf_keras'] = None\n"
+            "try: import squeezenet_model\n"
+            "except ImportError: pass\n"
+            "print(os.environ.get('TF_USE_LEGACY_KERAS'))",
+            TF_USE_LEGACY_KERAS="",
+        )
+        assert process.stdout == "\n", process.stderr
+
     def test_without_tf_keras_says_what_to_install(self):
-        process = self.python("import sys; sys.modules['tf_keras'] = None; import squeezenet_model")
+        process = run_python("import sys; sys.modules['tf_keras'] = None; import squeezenet_model")
         assert process.returncode == 1
         assert "pip install tf-keras" in process.stderr.splitlines()[-1]
 
     def test_after_keras_3_was_bound_says_what_to_import_first(self):
-        process = self.python(
+        process = run_python(
             "import tensorflow.compat.v1 as tf\n"
             "try: tf.layers.conv2d\n"
             "except AttributeError: pass\n"

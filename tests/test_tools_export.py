@@ -189,7 +189,7 @@ class TestWithoutTheTestImages:
         monkeypatch.chdir(tmp_path)
         code, printed, err = run("--run_dir", run_dir, "--formats", "tflite_int8")
         assert (code, printed) == (2, "")
-        assert "holds no CIFAR-10; give the --data_dir that does (tflite_int8 is calib" in err
+        assert "holds no CIFAR-10; give the folder that does (tflite_int8 is calib" in err
         assert not (run_dir / "export").exists()
 
 

@@ -1,5 +1,6 @@
 """tools.launch_local: a whole cluster in one command."""
 
+import os
 import re
 import signal
 import subprocess
@@ -9,7 +10,7 @@ import time
 import pytest
 
 from cluster.config import read_config
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, default_signals
 from tools.launch_local import free_ports, task_configs
 
 
@@ -25,7 +26,9 @@ def run_local(*arguments):
 
 def processes_of(folder):
     """The tasks that run in a folder: process number and command line."""
-    listed = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True).stdout
+    listed = subprocess.run(
+        ["ps", "-ww", "-eo", "pid=,args="], capture_output=True, text=True
+    ).stdout
     return [
         line
         for line in listed.splitlines()
@@ -45,9 +48,7 @@ def test_free_ports_differ():
     assert len(set(free_ports(20))) == 20
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--workers", "0"], ["--restarts", "-1"], ["--workers", "x"]]
-)
+@pytest.mark.parametrize(("flag", "value"), [("workers", 0), ("workers", "x"), ("restarts", -1)])
 def test_a_wrong_number_is_one_sentence(flag, value):
     process = run_local(f"--{flag}={value}")
     assert process.returncode == 2
@@ -63,20 +64,21 @@ def test_ends_all_with_the_code_of_the_one_that_failed(tmp_path):
 
 def started(folder, *arguments):
     """A launcher that has begun to train in a folder, and the lines it has printed so far."""
-    flags = ["--num_epochs", 1_000, "--batch_size", 32, "--eval_every", 5, "--run_dir", folder]
-    process = subprocess.Popen(
-        command(*arguments, "--", *flags),
-        cwd=PROJECT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    flags = ["--num_epochs", 10_000, "--batch_size", 32, "--eval_every", 5, "--run_dir", folder]
+    with default_signals():
+        process = subprocess.Popen(
+            command(*arguments, "--", *flags),
+            cwd=PROJECT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
     lines = []
     for line in process.stdout:
         lines.append(line)
         if re.match(r"\[chief\] step \d+: ", line):
-            break
-    return process, lines
+            return process, lines
+    raise AssertionError("".join(lines))
 
 
 def test_ctrl_c_shuts_all_tasks_down_in_order(tmp_path):
@@ -103,8 +105,7 @@ def test_no_task_outlives_a_launcher_that_is_killed(tmp_path):
 
 def test_restarts_all_tasks_when_one_is_lost(tmp_path):
     process, lines = started(tmp_path / "run", "--restarts", 1)
-    pid = processes_of(tmp_path)[-1].split()[0]
-    subprocess.run(["kill", "-9", pid], check=True)
+    os.kill(int(processes_of(tmp_path)[-1].split()[0]), signal.SIGKILL)
     for line in process.stdout:
         lines.append(line)
         if re.match(r"\[chief\] step \d+: ", line) and "restarting" in "".join(lines):

@@ -1,10 +1,9 @@
 """python -m tools.predict: what is on one's own images."""
 
+import io
 import json
-import os
 import re
 import shutil
-import subprocess
 import sys
 
 import numpy as np
@@ -12,7 +11,6 @@ import pytest
 from PIL import Image
 
 import data
-from tests.conftest import PROJECT
 from tools import predict
 
 
@@ -97,7 +95,7 @@ def test_settings_of_another_net_are_one_sentence(run, folder, trained, tmp_path
         (tmp_path / "run" / "settings.json").write_text(json.dumps(settings | change))
         code, out, err = run(folder, run_dir=tmp_path / "run")
         assert (code, out, err.count("\n")) == (2, "", 1), change
-        assert re.search(r"settings\.json(: does not describe| describes) a net", err)
+        assert re.search(r"settings\.json(: is not the settings of a run| describes a net)", err)
 
 
 def test_takes_a_file_whose_name_looks_like_a_glob(run, folder, tmp_path):
@@ -108,8 +106,10 @@ def test_takes_a_file_whose_name_looks_like_a_glob(run, folder, tmp_path):
     assert out.startswith(f"{path}: ")
 
 
-def test_takes_a_checkpoint_too(run, folder, trained):
-    code, out, _ = run(folder / "even" / "00.png", run_dir=trained.run_dir / "model.ckpt-150.index")
+@pytest.mark.parametrize("ending", ["", ".index", ".data-00000-of-00001", ".meta"])
+def test_takes_a_checkpoint_too(run, folder, trained, ending):
+    checkpoint = trained.run_dir / f"model.ckpt-150{ending}"
+    code, out, _ = run(folder / "even" / "00.png", run_dir=checkpoint)
     assert code == 0
     assert out.count("\n") == 1
 
@@ -123,7 +123,7 @@ def test_skips_what_is_no_image_and_names_it(run, folder, tmp_path):
     assert code == 1
     assert re.fullmatch(r".*b\.png: [^\n]*\n", out)
     first, second, last = err.splitlines()
-    assert "a.jpg: is no image" in first
+    assert "a.jpg: is not an image" in first
     assert "c.png: " in second
     assert last == "skipped 2 of 3 files"
 
@@ -143,15 +143,57 @@ def test_without_a_run_says_so(run, folder, tmp_path):
     assert re.search(r"^tools.predict: error: .*nothing", err)
 
 
-def test_a_name_that_is_not_in_utf8(folder, trained, tmp_path):
-    name = os.fsencode(tmp_path) + b"/\xff.png"
-    with open(name, "wb") as file:
-        file.write((folder / "even" / "00.png").read_bytes())
-    process = subprocess.run(
-        [sys.executable, "-m", "tools.predict", name, "--run_dir", trained.run_dir.resolve()],
-        cwd=PROJECT,
-        capture_output=True,
-    )
-    assert process.returncode == 0
-    assert process.stderr == b""
-    assert process.stdout.startswith(name + b": ")
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("a\nb: cat 99.9%.png", "a\\nb: cat 99.9%.png"),
+        ("\r\x1b[2J.png", "\\r\\x1b[2J.png"),
+        ("\udcff.png", "\\udcff.png"),
+        ("猫.png", "猫.png"),
+    ],
+)
+class TestANameWithOtherLettersThanText:
+    def test_is_printed_escaped(self, run, folder, tmp_path, name, shown):
+        (tmp_path / name).write_bytes((folder / "even" / "00.png").read_bytes())
+        code, out, err = run(tmp_path)
+        assert (code, err) == (0, "")
+        assert out.startswith(f"{tmp_path}/{shown}: ")
+        assert out.count("\n") == 1
+
+    def test_is_exact_in_json(self, run, folder, tmp_path, name, shown):
+        (tmp_path / name).write_bytes((folder / "even" / "00.png").read_bytes())
+        _, out, _ = run(tmp_path, "--json")
+        assert json.loads(out)["file"] == str(tmp_path / name)
+
+    def test_is_printed_escaped_where_the_file_is_damaged(self, run, tmp_path, name, shown):
+        (tmp_path / name).write_text("not an image")
+        code, out, err = run(tmp_path)
+        assert (code, out) == (1, "")
+        assert err.startswith(f"{tmp_path}/{shown}: ")
+        assert err.count("\n") == 2
+
+
+def test_class_names_are_printed_escaped(run, folder, trained, tmp_path):
+    shutil.copytree(trained.run_dir, tmp_path / "run")
+    settings = json.loads((tmp_path / "run" / "settings.json").read_text())
+    settings["class_names"] = [f"\x1b]0;{i}\x07\nok" for i in range(10)]
+    (tmp_path / "run" / "settings.json").write_text(json.dumps(settings))
+    _, out, _ = run(folder / "even" / "00.png", run_dir=tmp_path / "run")
+    assert out.count("\n") == 1
+    assert "\x1b" not in out
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+def test_what_stdout_cannot_encode_is_escaped(run, folder, tmp_path, monkeypatch, encoding):
+    (tmp_path / "猫.png").write_bytes((folder / "even" / "00.png").read_bytes())
+    stdout = io.TextIOWrapper(io.BytesIO(), encoding)
+    monkeypatch.setattr(sys, "stdout", stdout)
+    assert run(tmp_path)[0] == 0
+    assert stdout.buffer.getvalue().startswith(f"{tmp_path}/\\u732b.png: ".encode())
+
+
+def test_prints_to_whatever_stdout_is(run, folder, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.StringIO())  # a notebook's has no reconfigure either
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    assert run(folder)[0] == 0
+    assert sys.stdout.getvalue().count("\n") == 20

@@ -5,6 +5,7 @@ import re
 import shutil
 
 import pytest
+from PIL import Image
 
 from tools import scopes
 
@@ -63,6 +64,23 @@ class TestAComparison:
         assert "model.ckpt-150" in text.splitlines()[0]
         for line in ("scope ", "total ", "variable ", "final_conv/bias "):
             assert f"\n{line}" in text
+
+    def test_is_drawn_into_the_folder_of_b(self, run, trained, tmp_path):
+        for path in trained.run_dir.glob("[!e]*"):
+            if path.is_file():
+                shutil.copy(path, tmp_path)
+        code, out, _ = run("--compare", trained.run_dir, tmp_path)
+        drawing = tmp_path / "scopes_compared_with_digits.png"
+        assert code == 0
+        assert f"drawn in {drawing}" in out
+        with Image.open(drawing) as image:
+            assert image.width == 800
+
+    def test_as_json_draws_nothing(self, run, trained):
+        before = set(trained.run_dir.iterdir())
+        _, out, _ = run("--json", "--compare", trained.run_dir, trained.run_dir)
+        assert len(json.loads(out)["variables"]) == 28
+        assert set(trained.run_dir.iterdir()) == before
 
     def test_with_itself_finds_nothing_moved(self, trained):
         same = scopes.compare(trained.run_dir, trained.run_dir)

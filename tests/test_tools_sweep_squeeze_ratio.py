@@ -57,4 +57,4 @@ def test_what_is_no_ratio_is_refused(ratio, capsys):
     with pytest.raises(SystemExit) as exit_info:
         sweep.main(["--ratios", ratio])
     assert exit_info.value.code == 2
-    assert f"'{ratio}' is no ratio from 0.03125 to 4" in capsys.readouterr().err
+    assert f"'{ratio}' is not a number from 0.03125 to 4" in capsys.readouterr().err

@@ -2,11 +2,9 @@
 
 import json
 import os
-import pty
 import re
 import subprocess
 import sys
-import termios
 import time
 
 import pytest
@@ -227,20 +225,27 @@ class TestHelp:
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (["--batch_size", "0"], "argument --batch_size: '0' is no whole number above 0"),
-        (["--batch_size", "2.5"], "argument --batch_size: '2.5' is no whole number above 0"),
-        (["--learning_rate", "nan"], "argument --learning_rate: 'nan' is no number above 0"),
-        (["--num_epochs", "-1"], "argument --num_epochs: '-1' is no number above 0"),
-        (["--seed", "-1"], "argument --seed: '-1' is no whole number from 0"),
-        (["--dataset", "mnist"], "mnist: is no folder, and none of the data sets cifar10, digits"),
+        (["--batch_size", "0"], "argument --batch_size: '0' is not a whole number above 0"),
+        (["--batch_size", "2.5"], "argument --batch_size: '2.5' is not a whole number above 0"),
+        (["--learning_rate", "nan"], "argument --learning_rate: 'nan' is not a number above 0"),
+        (["--num_epochs", "-1"], "argument --num_epochs: '-1' is not a number above 0"),
+        (["--seed", "-1"], "argument --seed: '-1' is not a whole number from 0"),
+        (
+            ["--dataset", "mnist"],
+            "mnist: is neither a folder nor one of the data sets cifar10, digits",
+        ),
         (["--original_dim", "64"], "--original_dim 64: the images of digits have 32 x 32"),
         (["--split", "train"], "--split goes with --eval_only"),
         (["--eval_only", "--watch", "--checkpoint", "a"], "leave out the other flag"),
-        (["--dataset", ".", "--data_dir", "a"], "--data_dir: --dataset names the folder itself"),
+        (
+            ["--dataset", ".", "--data_dir", "a"],
+            "--data_dir a: does not go with a folder of your own",
+        ),
+        (["--data_dir", "a"], "--data_dir a: the digits come with scikit-learn"),
         (["--init_from", "nowhere"], "nowhere: is neither the folder of a run nor a checkpoint"),
         (["--num_towers", "3"], "--num_towers 3 does not divide --batch_size 128"),
         (["--recipe", "mine"], "invalid choice: 'mine'"),
-        (["--held_out", "0"], "argument --held_out: '0' is no whole number above 0"),
+        (["--held_out", "0"], "argument --held_out: '0' is not a whole number above 0"),
         (["--held_out", "1500"], "--held_out 1500: 1,500 training images of 10 classes cannot"),
         (["--epochs", "3"], "unrecognized arguments: --epochs 3"),
     ],
@@ -262,7 +267,7 @@ class TestBadSurroundings:
     def test_a_folder_that_links_to_itself_is_named(self, tmp_path):
         (tmp_path / "loop").symlink_to("loop")
         process = train_here("--dataset", "loop", cwd=tmp_path)
-        assert "loop: is no folder, and none of the data sets" in error_of(process)
+        assert "loop: is neither a folder nor one of the data sets" in error_of(process)
 
     def test_a_run_dir_that_cannot_be_made_is_named(self, tmp_path):
         (tmp_path / "runs").write_text("a file in the way")
@@ -271,6 +276,8 @@ class TestBadSurroundings:
 
 
 def test_a_terminal_gets_a_bar(tmp_path):
+    pty = pytest.importorskip("pty", reason="on Windows: no pseudo-terminals")
+    termios = pytest.importorskip("termios")
     controller, terminal = pty.openpty()
     termios.tcsetwinsize(terminal, (24, 100))
     process = subprocess.Popen(

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import random
 import re
 import shutil
@@ -12,8 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import read_events, run_train, train_command, train_here
+from tests.conftest import default_signals, read_events, run_train, train_command, train_here
 from training.checkpoints import newest_checkpoint
+
+fcntl = pytest.importorskip("fcntl", reason="on Windows: other signals and terminals")
+pty = pytest.importorskip("pty")
+termios = pytest.importorskip("termios")
 
 # Two epochs of 24 steps each; a checkpoint and an evaluation after every second step.
 FLAGS = ("--num_epochs", 2, "--batch_size", 64, "--eval_every", 2)
@@ -23,9 +28,14 @@ LAST_STEP = 47
 @contextlib.contextmanager
 def training(cwd: Path):
     """A training process; killed at the end if it is still there."""
-    process = subprocess.Popen(
-        train_command(*FLAGS), cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    with default_signals():
+        process = subprocess.Popen(
+            train_command(*FLAGS),
+            cwd=cwd,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
     with process:
         try:
             yield process
@@ -96,7 +106,10 @@ class TestARunThatIsKilledAndStartedAgain:
             assert curves(folder) == curves(undisturbed)
 
 
-@pytest.mark.parametrize(("sent", "exit_code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("sent", "exit_code"),
+    [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)],
+)
 def test_a_signal_ends_the_run_after_the_step_with_a_checkpoint(tmp_path, sent, exit_code):
     with training(tmp_path) as process:
         process.stdout.readline()
@@ -105,8 +118,51 @@ def test_a_signal_ends_the_run_after_the_step_with_a_checkpoint(tmp_path, sent, 
     assert process.returncode == exit_code
     assert stderr == ""
     last_line = stdout.splitlines()[-1]
-    step = int(re.match(r"stopped at step (\d+) of 47, which is saved; .* goes on", last_line)[1])
+    step = int(re.match(r"stopped at step (\d+) of 47, which is saved; .* to resume", last_line)[1])
     assert newest_checkpoint(tmp_path / "runs" / "digits").endswith(f"model.ckpt-{step}")
+
+
+def test_a_terminal_that_is_closed_ends_it_with_a_checkpoint_too(tmp_path):
+    ours, terminal = pty.openpty()
+    with default_signals():
+        process = subprocess.Popen(
+            train_command(*FLAGS),
+            cwd=tmp_path,
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+    os.close(terminal)
+    with process:
+        while b"accuracy" not in os.read(ours, 1_000):
+            pass
+        os.close(ours)
+        assert process.wait(timeout=60) == 129
+    assert newest_checkpoint(tmp_path / "runs" / "digits")
+
+
+def test_no_setting_of_the_caller_ends_it(tmp_path, monkeypatch):
+    (tmp_path / "matplotlibrc").write_bytes(b"\xff: no text\n")
+    settings = {
+        "MPLBACKEND": "nonsense",
+        "MPLCONFIGDIR": "/proc/cannot/be/written",
+        "TF_XLA_FLAGS": "--no_such_flag",
+        "TF_USE_LEGACY_KERAS": "0",
+        "LC_ALL": "C",
+        "PYTHONUTF8": "0",
+        "PYTHONCOERCECLOCALE": "0",
+        "PYTHONIOENCODING": "ascii",
+        "PYTHONOPTIMIZE": "2",
+        "PYTHONWARNINGS": "error",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    process = run_train("--num_epochs", 0.1, "--run_dir", "猫", cwd=tmp_path)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert "\\u732b/model.ckpt-2" in process.stdout
+    assert newest_checkpoint(tmp_path / "猫") == str(tmp_path / "猫" / "model.ckpt-2")
 
 
 def test_ctrl_c_before_the_training_begins_is_one_line(tmp_path):
@@ -170,6 +226,7 @@ def test_a_full_disk_ends_the_run_in_one_sentence(tmp_path):
     sentence = r"train\.py: error: runs/digits: the .* cannot be written \(.*\); free .*\n"
     assert re.fullmatch(sentence, process.stderr)
     assert newest_checkpoint(tmp_path / "runs" / "digits") is None
+    assert not list((tmp_path / "runs" / "digits").glob("*ckpt*"))
 
 
 def test_a_disk_that_fills_up_costs_no_earlier_checkpoint(undisturbed, tmp_path):

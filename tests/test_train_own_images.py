@@ -13,8 +13,9 @@ from squeezenet_model import SqueezeNetModel, tf
 from tests.conftest import run_train, train_here
 from tools import predict
 from training import RunError
+from training.initial_weights import warm_start
 from training.recipe import TUNED
-from training.saved_run import initialize_from, load_dataset, load_run
+from training.saved_run import load_dataset, load_run
 
 FLAGS = ("--batch_size", 8, "--num_epochs", 6, "--eval_every", 10)
 
@@ -82,9 +83,9 @@ def test_may_have_moved_since(own, folder, tmp_path):
     shutil.copytree(folder / "squares", tmp_path / "moved")
     settings = settings_of(own) | {"dataset": str(folder / "gone")}
     with pytest.raises(DataError, match="gone: the images that the run was trained on are not"):
-        load_dataset(settings)
+        load_dataset(settings, run_dir=own)
     moved = load_dataset(settings, data_dir=tmp_path / "moved")
-    there = load_dataset(settings_of(own))
+    there = load_dataset(settings_of(own), run_dir=own)
     np.testing.assert_array_equal(moved.test.records[:], there.test.records[:])
     shutil.move(tmp_path / "moved" / "red", tmp_path / "moved" / "green")
     with pytest.raises(RunError, match="has the classes blue, green, but the run was trained on"):
@@ -137,18 +138,18 @@ class TestInitFrom:
         run = load_run(trained.run_dir)
         with tf.Graph().as_default():
             SqueezeNetModel(32, 24, 10).model_layers(tf.zeros([1, 24, 24, 3]), is_training=False)
-            assert initialize_from(run, list("0123456789"), TUNED) == []
-            others = initialize_from(run, list("abcdefghij"), TUNED)
+            assert warm_start(run, list("0123456789"), TUNED) == []
+            others = warm_start(run, list("abcdefghij"), TUNED)
         assert others == ["final_conv/kernel", "final_conv/bias"]
 
     def test_refuses_weights_that_the_recipe_would_undo(self, trained):
         run = load_run(trained.run_dir)
         run = run._replace(settings={**run.settings, "recipe": "chapter"})
-        with pytest.raises(RunError, match="give --recipe chapter too"):
-            initialize_from(run, list("0123456789"), TUNED)
+        with pytest.raises(RunError, match="give --recipe chapter"):
+            warm_start(run, list("0123456789"), TUNED)
 
     def test_cannot_be_changed_half_way(self, own, folder, trained):
         flags = ("--init_from", trained.run_dir.resolve())
         process = train_here("--dataset", "squares", *FLAGS, *flags, cwd=folder)
         assert process.returncode == 2
-        assert "the run there has init_from None, not" in process.stderr
+        assert "the run there has init_from null, not" in process.stderr

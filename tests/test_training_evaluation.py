@@ -63,6 +63,16 @@ def test_counts_right(model, tiny_dataset, checkpoint):
     )
 
 
+def test_counts_the_zeros_of_each_relu(model, tiny_dataset, checkpoint):
+    with Evaluator(model, tiny_dataset.test, tiny_dataset.class_names) as evaluator:
+        evaluator.restore(checkpoint)
+        shares, activations = evaluator.zero_shares(), evaluator.activations()
+    assert len(shares) == len(activations) == 14
+    assert 0 < shares["conv1"] < 1
+    for scope, values in activations.items():
+        assert shares[scope] == pytest.approx(np.mean(values == 0))
+
+
 def test_leaves_the_callers_model_alone(model, tiny_dataset, checkpoint):
     evaluate(model, tiny_dataset, checkpoint)
     assert not hasattr(model, "probs")

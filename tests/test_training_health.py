@@ -13,7 +13,7 @@ from training.step import TrainingStep
 
 
 def values(step=1, loss=1.0, gradient_norm=2.0) -> TrainingStep:
-    return TrainingStep(step, loss, 0.1, 0.01, gradient_norm)
+    return TrainingStep(step, loss, 0.1, 0.01, gradient_norm, scope_scalars=np.zeros([0, 3]))
 
 
 @pytest.fixture

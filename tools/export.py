@@ -26,10 +26,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+if not __package__:  # started as `python path/to/tools/export.py`
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 import data
 from reporting.console import aligned, percent
 from training import RunError
-from training.command import Parser, run_command
+from training.command import Parser, local_path, run_command
 from training.run_dir import PRETRAINED, write_text
 from training.runtime import load_tensorflow_quietly
 
@@ -37,6 +40,7 @@ if TYPE_CHECKING:  # they take seconds to import
     import numpy as np
 
     from tools.serving import ServingNet
+    from training.saved_run import Run
 
 
 class Format(NamedTuple):
@@ -114,16 +118,16 @@ def main(arguments: list[str] | None = None) -> int:
     add = parser.add_argument
     add(
         "--run_dir",
-        type=Path,
+        type=local_path,
         default=PRETRAINED,
         help="a run's folder, or a checkpoint in one (default: the net that comes with the "
         "project, trained on CIFAR-10)",
     )
     add("--formats", nargs="+", choices=FORMATS, default=list(FORMATS), help="default: all")
-    add("--out", type=Path, help="folder to write to (default: export in the run's folder)")
+    add("--out", type=local_path, help="folder to write to (default: export in the run's folder)")
     add(
         "--data_dir",
-        type=Path,
+        type=local_path,
         help="folder of the images' files, if they are not where they "
         "were when the run was trained; for published weights any folder of photos",
     )
@@ -146,7 +150,7 @@ def export(flags: argparse.Namespace) -> int:
     from training.saved_run import load_run
 
     run = load_run(flags.run_dir)
-    images = find_images(run.settings, flags)
+    images = find_images(run, flags)
     out = flags.out or run.output_dir / "export"
     formats = list(dict.fromkeys(flags.formats))
     check_targets(out, formats)
@@ -192,7 +196,7 @@ def check_targets(out: Path, formats: list[str]) -> None:
             raise RunError(f"{path}: is there, but no earlier export; give another --out.")
 
 
-def find_images(settings: dict, flags: argparse.Namespace) -> Images:
+def find_images(run: Run, flags: argparse.Namespace) -> Images:
     """The run's data set; other photos, or noise, where it is not at hand and can be done without.
 
     Raises:
@@ -204,15 +208,16 @@ def find_images(settings: dict, flags: argparse.Namespace) -> Images:
     from tools.predict import find_files
     from training.saved_run import load_dataset
 
-    dim = settings["original_dim"]
-    is_imported = "source" in settings  # so it was not trained here, and its images are elsewhere
+    dim = run.settings["original_dim"]
+    is_imported = "source" in run.settings  # not trained here: its images are elsewhere
     if is_imported and flags.data_dir:
         photos = ImageFiles(find_files([str(flags.data_dir)]), dim)
         chosen = evenly(len(photos), 2 * CALIBRATION_IMAGES)
         halves = photos[chosen[::2]], photos[chosen[1::2] if len(chosen) > 1 else chosen]
         return Images(*halves, None, f"photos of {flags.data_dir}")
     try:
-        dataset = load_dataset(settings, flags.data_dir, may_download=False)
+        run_dir = Path(run.checkpoint).parent
+        dataset = load_dataset(run.settings, flags.data_dir, may_download=False, run_dir=run_dir)
     except data.DataError as error:
         if flags.data_dir is None and "tflite_int8" not in flags.formats:
             noise = np.random.default_rng(0).integers(
@@ -226,7 +231,9 @@ def find_images(settings: dict, flags: argparse.Namespace) -> Images:
             ) from error
         raise data.DataError(
             f"{str(error).rstrip('.')} (tflite_int8 is calibrated on training images, and all "
-            "formats are compared on test images)."
+            "formats are compared on test images).",
+            error.argument,
+            error.instead,
         ) from error
     train, test = dataset.train.records, dataset.test
     compared = evenly(len(test.labels), MOST_COMPARED_BYTES // (3 * dim * dim))
@@ -249,7 +256,7 @@ def write_and_compare(
     net: ServingNet, formats: list[str], folder: Path, images: Images
 ) -> list[Comparison]:
     """Writes the formats into a folder, and reads each again; the checkpoint's own row is first."""
-    from reporting.summaries import records_to_images
+    from reporting.figures import records_to_images
     from tools.serving import READERS, WRITERS
 
     pixels = records_to_images(images.records, net.run.model.original_dim)

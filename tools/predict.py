@@ -18,10 +18,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+if not __package__:  # started as `python path/to/tools/predict.py`
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from tqdm import tqdm
 
-from data import DataError
-from training.command import Parser, run_command
+from data import DataError, printable
+from training.command import Parser, local_path, run_command
 from training.recipe import visible_cores
 from training.run_dir import PRETRAINED
 from training.runtime import load_tensorflow_quietly
@@ -45,13 +48,13 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = Parser(
         prog="tools.predict",
-        description=__doc__.splitlines()[0],
+        description="Say what is on photos, with a trained net.",
         epilog="The net sees the central square of an image, as wide as its shorter side.",
     )
     parser.add_argument("images", nargs="+", help="files, folders with all in them, or globs")
     parser.add_argument(
         "--run_dir",
-        type=Path,
+        type=local_path,
         default=PRETRAINED,
         help="a run's folder, or a checkpoint in one (default: the net that comes with the "
         "project, trained on CIFAR-10)",
@@ -81,7 +84,6 @@ def predict(flags: argparse.Namespace) -> int:
 
     run = load_run(flags.run_dir)
     drawings = drawing_paths(paths) if flags.heatmap else {}
-    sys.stdout.reconfigure(errors="surrogateescape")  # a file's name need not be in UTF-8
     shown = as_json if flags.json else as_text
     skipped = 0
     with (
@@ -98,7 +100,7 @@ def predict(flags: argparse.Namespace) -> int:
             bar.update()
             if isinstance(probs, DataError):
                 skipped += 1
-                tqdm.write(f"{probs}", file=sys.stderr)
+                tqdm.write(printable(probs), file=sys.stderr)
             else:
                 tqdm.write(shown(path, probs, net.class_names), file=sys.stdout)
     if flags.heatmap and skipped < len(paths):
@@ -116,12 +118,14 @@ def find_files(arguments: list[str]) -> list[Path]:
     """
     paths = []
     for argument in arguments:
+        if not os.path.lexists(argument):
+            argument = os.path.expanduser(argument)
         is_there = os.path.lexists(argument)
         matches = [argument] if is_there else sorted(glob.glob(argument, recursive=True))
         found = [path for match in matches for path in files_in(Path(match))]
         if not found:
             what = "holds no files" if is_there else "there is no such file or folder"
-            raise DataError(f"{argument}: {what}; give an image, or a folder of images.")
+            raise DataError(f"{printable(argument)}: {what}; give an image, or a folder of images.")
         paths += found
     return list(dict.fromkeys(paths))  # `**` finds folders, and what is in them
 
@@ -161,7 +165,7 @@ def drawing_paths(paths: list[Path]) -> dict[Path, Path]:
 def raise_data_error(error: OSError) -> None:
     """Says of a folder that it cannot be read; without it, os.walk would pass it over."""
     raise DataError(
-        f"{error.filename}: cannot be read ({error.strerror}); mend it or leave it out."
+        f"{printable(error.filename)}: cannot be read ({error.strerror}); fix it or leave it out."
     ) from error
 
 
@@ -178,7 +182,7 @@ def classify(
     import numpy as np
 
     from data.images import try_to_read
-    from reporting.summaries import records_to_images
+    from reporting.figures import records_to_images
     from training.saved_run import batch_size_for
 
     dim = net.run.model.original_dim
@@ -224,8 +228,8 @@ def draw(path: Path, activations: np.ndarray, net: ServingNet, drawing: Path) ->
       OSError: the drawing cannot be written.
     """
     from data.images import read_image
+    from reporting.figures import records_to_images
     from reporting.heatmap import SIDE, draw_heatmap
-    from reporting.summaries import records_to_images
 
     model = net.run.model
     (square,) = records_to_images(read_image(path, SIDE)[None], SIDE)
@@ -237,7 +241,8 @@ def draw(path: Path, activations: np.ndarray, net: ServingNet, drawing: Path) ->
 def as_text(path: Path, probs: np.ndarray, class_names: list[str]) -> str:
     """The most probable classes of an image as a line."""
     best = probs.argsort()[::-1][:SHOWN]
-    return f"{path}: " + ", ".join(f"{class_names[index]} {probs[index]:.1%}" for index in best)
+    classes = [f"{class_names[index]} {probs[index]:.1%}" for index in best]
+    return printable(f"{path}: {', '.join(classes)}")
 
 
 def as_json(path: Path, probs: np.ndarray, class_names: list[str]) -> str:

@@ -1,7 +1,7 @@
 """The net's variable scopes in numbers, alone or two runs side by side: python -m tools.scopes
 
-For each scope: its output, its parameters (as the chapter counts them), multiply-adds, and what a
-plain 3x3 convolution in its place would cost, which is the chapter's argument for the fire module.
+For each scope: its output, its parameters (as the chapter counts them), its multiply-adds, and the
+cost of a plain 3x3 convolution in its place, which is the chapter's argument for the fire module.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+if not __package__:  # started as `python path/to/tools/scopes.py`
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 import data
 from imagenet import ORIGINAL_DIM, PUBLISHED, class_names
 from reporting.console import aligned
 from training import RunError
-from training.command import Parser, run_command
+from training.command import Parser, local_path, run_command
 from training.runtime import load_tensorflow_quietly
 
 if TYPE_CHECKING:  # it would take seconds to import
@@ -28,22 +31,26 @@ CIFAR10_NET = {"original_dim": 32, "resize_dim": 24, "output_size": 10}
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    parser = Parser(prog="tools.scopes", description=__doc__.splitlines()[0])
+    parser = Parser(
+        prog="tools.scopes",
+        description="Show a net's variable scopes in numbers, or compare two runs.",
+    )
     run = "a run's folder, or a checkpoint in one"
     parser.add_argument(
         "run",
         nargs="?",
-        type=Path,
+        type=local_path,
         help=f"{run}, or {', '.join(PUBLISHED)} (default: the untrained net for CIFAR-10)",
     )
     parser.add_argument(
         "--compare",
         nargs=2,
-        type=Path,
+        type=local_path,
         metavar=("A", "B"),
-        help=f"two of them, each {run}: how shapes differ and weights moved",
+        help=f"two of them, each {run}: how shapes differ, how far weights are apart and which "
+        "filters are dead; also drawn as an image, in the folder of B",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
+    parser.add_argument("--json", action="store_true", help="print JSON instead; draw nothing")
     flags = parser.parse_args(arguments)
     if flags.run and flags.compare:
         parser.error("--compare takes both of its runs after it, and none before")
@@ -56,6 +63,8 @@ def show(flags: argparse.Namespace) -> int:
     if flags.compare:
         comparison = compare(*flags.compare)
         print(json.dumps(comparison, indent=2) if flags.json else shown_comparison(comparison))
+        if not flags.json:
+            draw(comparison)
     else:
         rows = describe(flags.run)
         print(json.dumps(rows, indent=2) if flags.json else shown_scopes(rows))
@@ -65,7 +74,7 @@ def show(flags: argparse.Namespace) -> int:
 def describe(path: Path | None) -> list[dict]:
     """The rows of `reporting.scopes.table` for a run, or for a net that needs no weights here."""
     from imagenet.nets import NETS
-    from reporting.scopes import table
+    from reporting.scopes import modules, table
     from training.saved_run import load_run
 
     if path is None:
@@ -75,7 +84,7 @@ def describe(path: Path | None) -> list[dict]:
         model = NETS[published.net](ORIGINAL_DIM, published.resize_dim, len(class_names()))
     else:
         model = load_run(path).model
-    return table(model)
+    return table(modules(model))
 
 
 def shown_scopes(rows: list[dict]) -> str:
@@ -108,17 +117,19 @@ def compare(a: Path, b: Path) -> dict:
     """What differs between two runs or checkpoints.
 
     Returns:
-      scopes: a dictionary per scope with its parameters and output in a and b, None where it lacks.
+      a, b: their checkpoints.
+      scopes: a dictionary per scope with its parameters and output in a and b; None in the one that
+        lacks it.
       variables: a dictionary per variable with its shape and norm in a and b, and moved, the norm
         of the difference as a share of the norm in a (None where the shapes differ).
       dead_relus: per convolution, the share of filters in a and b that are zero everywhere on the
-        first test images of the run's data set; left out where those images are not at hand.
+        first test images of the run's data set; left out where those images are not available.
     """
-    from reporting.scopes import table
+    from reporting.scopes import modules, table
     from training.saved_run import load_run
 
     runs = load_run(a), load_run(b)
-    tables = [{row["scope"]: row for row in table(run.model)} for run in runs]
+    tables = [{row["scope"]: row for row in table(modules(run.model))} for run in runs]
     parts = [measure(run) for run in runs]
     scopes = [
         {
@@ -142,6 +153,20 @@ def compare(a: Path, b: Path) -> dict:
     }
 
 
+def draw(comparison: dict) -> None:
+    """Draws a comparison into the folder of its run B."""
+    from reporting.figures import scopes_comparison, write_image
+    from training.run_dir import output_dir
+
+    image = scopes_comparison(comparison)
+    if image is None:
+        print("\nnothing drawn: the two nets have no convolution's scope in common")
+        return
+    a, b = Path(comparison["a"]), Path(comparison["b"])
+    other = a.name if a.parent == b.parent else a.parent.name
+    write_image(image, output_dir(b.parent) / f"scopes_compared_with_{other}.png")
+
+
 def measure(run: Run) -> dict:
     """The weights of a run by name, and its convolutions' shares of dead filters by scope."""
     import tensorflow.compat.v1 as tf
@@ -158,7 +183,9 @@ def measure(run: Run) -> dict:
         raise RunError(f"{run.checkpoint}: lacks {missing[0]}; it is of another net.")
     weights = {name: reader.get_tensor(name) for name in names}
     try:
-        dataset = load_dataset(run.settings, may_download=False)
+        dataset = load_dataset(
+            run.settings, may_download=False, run_dir=Path(run.checkpoint).parent
+        )
     except (data.DataError, RunError):
         return {"weights": weights, "dead_relus": {}}
     with Evaluator(run.model, dataset.test, dataset.class_names) as evaluator:

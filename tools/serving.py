@@ -15,7 +15,7 @@ import tensorflow.compat.v1 as tf
 from PIL import Image
 from tensorflow import image as image_v2  # only its resize filters what it shrinks
 
-from reporting.summaries import png, records_to_images
+from reporting.figures import png, records_to_images
 from tools.labels import add_labels, with_labels
 from training.checkpoints import CHECKPOINT_NAME, check_fits
 from training.input_pipeline import preprocessed

@@ -14,10 +14,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+if not __package__:  # started as `python path/to/tools/sweep_squeeze_ratio.py`
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 import data
 from reporting.console import tensorboard_command
 from training import recipe
-from training.command import Parser, positive, run_command, seed
+from training.command import Parser, local_path, positive, run_command, seed
 from training.runtime import load_tensorflow_quietly
 
 if TYPE_CHECKING:  # they take seconds to import
@@ -36,12 +39,12 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = Parser(
         prog="tools.sweep_squeeze_ratio",
-        description=__doc__.splitlines()[0],
+        description="Train the net at several squeeze ratios; draw accuracy against parameters.",
         epilog="Run the same command again to resume.",
     )
     add = parser.add_argument
     add("--dataset", choices=DATASETS, default="digits", help="default: %(default)s")
-    add("--data_dir", type=Path, help="folder of the images' files (default: data/downloads)")
+    add("--data_dir", type=local_path, help="folder of the images' files (default: data/downloads)")
     add("--ratios", type=ratio, nargs="+", default=RATIOS, help=f"default: {RATIOS}")
     add(
         "--num_epochs",
@@ -50,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
         help="of each run (default: %(default)s, far from the end of what they can learn)",
     )
     add("--seed", type=seed, default=0, help="default: %(default)s")
-    add("--sweep_dir", type=Path, help="folder for all runs (default: runs/sweep-<dataset>)")
+    add("--sweep_dir", type=local_path, help="folder for all runs (default: runs/sweep-<dataset>)")
     flags = parser.parse_args(arguments)
     return run_command(parser.prog, sweep, flags)
 
@@ -61,13 +64,7 @@ def ratio(text: str) -> float:
     A squeeze layer of one filter would leave the filters after it one weight, which is nothing once
     they have mean 0; four leave them a choice.
     """
-    try:
-        number = float(text)
-        if min(RATIOS) <= number <= 4:
-            return number
-    except ValueError:
-        pass
-    raise argparse.ArgumentTypeError(f"{text!r} is no ratio from {min(RATIOS)} to 4")
+    return positive(float, most=4, least=min(RATIOS))(text)
 
 
 def sweep(flags: argparse.Namespace) -> int:
@@ -82,6 +79,8 @@ def sweep(flags: argparse.Namespace) -> int:
     sweep_dir = flags.sweep_dir or Path("runs", f"sweep-{flags.dataset}")
     dataset = data.load(flags.dataset, flags.data_dir)
     load_tensorflow_quietly()
+    from reporting.figures import matplotlib_defaults
+
     done = []
     for squeeze_ratio in flags.ratios:
         run_dir = sweep_dir / f"squeeze_ratio_{squeeze_ratio:g}"
@@ -95,7 +94,8 @@ def sweep(flags: argparse.Namespace) -> int:
             f"  {low:.2%} to {high:.2%}"
         )
     path = sweep_dir / "squeeze_ratio.png"
-    draw(done, flags.dataset).savefig(path, dpi=100)
+    with matplotlib_defaults():
+        draw(done, flags.dataset).savefig(path, dpi=100)
     print(f"\ndrawn in {path}\nto compare them: {tensorboard_command(sweep_dir)}")
     return 0
 

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from data import printable
+
 
 class RunError(Exception):
-    """A user error in a run; the message is one sentence: what is wrong, and what to do."""
+    """A user error in a run; the message is one sentence: what is wrong, and what to do.
+
+    Names in it may come from anyone, so it is made printable.
+    """
+
+    def __init__(self, message: str):
+        super().__init__(printable(message))
 
 
 class Stopped(Exception):

@@ -1,23 +1,33 @@
-"""Writing a run's checkpoints, and finding the newest that is whole."""
+"""Writing a run's checkpoints, and finding the newest that is intact."""
 
 from __future__ import annotations
 
+import contextlib
+import math
+import os
 import re
 import shutil
+import stat
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import tensorflow.compat.v1 as tf
 
+from data import printable
 from training import RunError
 from training.run_dir import read_json, write_json
 
 CHECKPOINT_NAME = "model.ckpt"
 BEST_NAME = "best.ckpt"
 FILE_NAME = re.compile(
-    rf"(?P<checkpoint>{re.escape(CHECKPOINT_NAME)}-(?P<step>\d+))\.(index|data-\d+-of-\d+)"
+    rf"(?P<checkpoint>{re.escape(CHECKPOINT_NAME)}-(?P<step>[0-9]+))\.(index|data-[0-9]+-of-[0-9]+)"
 )
+ENDING = re.compile(r"\.(index|meta|data-[0-9]+-of-[0-9]+)$")  # of a checkpoint's files
 KEPT = 3
+# Of any file of a checkpoint, and of the variables in it. SqueezeNet v1.0 with ImageNet-21k's
+# classes has 48 MB of variables, and an optimizer triples that.
+MOST_BYTES = 512 << 20
 
 
 class Checkpoints:
@@ -38,11 +48,9 @@ class Checkpoints:
         self._run_dir = run_dir
         self.newest = run_dir and newest_checkpoint(run_dir)
         self._initialize = tf.global_variables_initializer()
-        self._saver = tf.train.Saver(max_to_keep=KEPT)
+        self._saver = tf.train.Saver(max_to_keep=0)  # delete_old does that
         if run_dir:
-            self._saver.recover_last_checkpoints(all_checkpoints(run_dir))
-            for leftover in run_dir.glob(f"{CHECKPOINT_NAME}-*.tempstate*"):
-                leftover.unlink()
+            delete_leftovers(run_dir)
 
     def restore_or_initialize(self, session: tf.Session) -> int:
         """Restores the newest checkpoint, or initializes all variables; returns the global_step."""
@@ -62,11 +70,13 @@ class Checkpoints:
             path = str(self._run_dir / CHECKPOINT_NAME)
             self.newest = self._saver.save(session, path, step, write_meta_graph=False)
         except (tf.errors.OpError, OSError, ValueError) as error:
+            delete_leftovers(self._run_dir)
             raise RunError(
                 f"{self._run_dir}: the checkpoint of step {step} cannot be written "
                 f"({reason(error)}); free some space or fix the disk, then run the same command "
                 "again: it resumes from the checkpoint before."
             ) from error
+        delete_old(self._run_dir, step)
 
     def keep_best(self, step: int, accuracy: float) -> None:
         """Keeps the newest checkpoint as the best one if its accuracy is the highest so far."""
@@ -85,8 +95,66 @@ def check_fits(checkpoint: str, variables: list[tf.Variable]) -> None:
             )
 
 
+def delete_old(run_dir: Path, step: int) -> None:
+    """Deletes checkpoints but for the newest KEPT, when that of a step has just been written.
+
+    Those of later steps stay: they are damaged, but perhaps their owner can restore them. Whatever
+    a process left behind that was killed while it deleted one counts as a checkpoint too. That one
+    cannot be deleted is no reason to end a training.
+    """
+    written = [path for path in all_checkpoints(run_dir) if int(path.rsplit("-", 1)[1]) <= step]
+    for checkpoint in written[:-KEPT]:
+        delete(files_of(checkpoint))
+
+
+def delete_leftovers(run_dir: Path) -> None:
+    """Deletes what processes left behind that were killed, or had no space, while they wrote.
+
+    To be called by the only process that trains there.
+    """
+    # TensorFlow's unfinished checkpoints and index files, and this program's own files.
+    patterns = (
+        f"{CHECKPOINT_NAME}-*.tempstate*",
+        "checkpoint.tmp*",
+        f".{BEST_NAME}.*",
+        ".*.json.new",
+    )
+    delete(path for pattern in patterns for path in run_dir.glob(pattern))
+    best = best_checkpoint(run_dir)
+    for path in run_dir.glob(f"{BEST_NAME}-*"):
+        has_index = path.with_suffix(".index").exists()
+        if not has_index or (best and path.stem != best):
+            delete([path])
+
+
+def best_checkpoint(run_dir: Path) -> str | None:
+    """The name of the checkpoint that best.json names; None if there is none."""
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+        name = f"{BEST_NAME}-{read_json(run_dir / 'best.json')['step']}"
+        return name if (run_dir / f"{name}.index").exists() else None
+    return None
+
+
+def files_of(checkpoint: str) -> list[Path]:
+    """The files of a checkpoint, its index first: without that, it is none any more."""
+    name = Path(checkpoint).name
+    with contextlib.suppress(OSError), os.scandir(Path(checkpoint).parent) as entries:
+        found = [Path(entry.path) for entry in entries if entry.name.startswith(f"{name}.")]
+        return sorted(found, key=lambda path: (path.suffix != ".index", path))
+    return []
+
+
+def delete(paths: Iterable[Path]) -> None:
+    """Deletes files as far as that is possible; another process may be reading or deleting them."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
 def keep_best(run_dir: Path, checkpoint: str, step: int, accuracy: float) -> None:
     """Copies a checkpoint to best.ckpt-<step> when it is more accurate than the best before.
+
+    A process that dies meanwhile leaves the best before, and best.json that names it.
 
     Args:
       run_dir: folder of the run.
@@ -95,32 +163,29 @@ def keep_best(run_dir: Path, checkpoint: str, step: int, accuracy: float) -> Non
       accuracy: what its evaluation gave, 0..1.
 
     Raises:
-      RunError: the disk is full, or the folder cannot be written any more.
+      RunError: the disk is full, or the folder can no longer be written.
     """
-    try:
-        best = read_json(run_dir / "best.json")
-        if accuracy <= best["accuracy"]:
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):  # of a damaged file
+        if best_checkpoint(run_dir) and accuracy <= read_json(run_dir / "best.json")["accuracy"]:
             return
-    except (OSError, ValueError, LookupError, TypeError):
-        pass  # there is none yet, or none that can be read
     name = f"{BEST_NAME}-{step}"
+    delete_leftovers(run_dir)
     try:
-        for path in sorted(run_dir.glob(f"{Path(checkpoint).name}.*")):  # data, then index
+        for path in reversed(files_of(checkpoint)):  # data, then index
             copy = shutil.copyfile(path, run_dir / f".{BEST_NAME}{path.suffix}")
             copy.replace(run_dir / f"{name}{path.suffix}")
-        for path in run_dir.glob(f"{BEST_NAME}-*"):
-            if path.stem != name:
-                path.unlink()
         write_json(run_dir / "best.json", {"step": step, "accuracy": accuracy})
     except OSError as error:
         raise RunError(
             f"{error.filename or run_dir}: the best checkpoint cannot be kept ({error.strerror}); "
-            "free or mend the disk, then run the same command again."
+            "free some space or fix the disk, then run the same command again."
         ) from error
+    finally:  # the best before, or on an error what there is of this one
+        delete_leftovers(run_dir)
 
 
 def all_checkpoints(run_dir: Path) -> list[str]:
-    """Paths (without extension) of the run's checkpoints, oldest first, whole or not."""
+    """Paths (without extension) of the run's checkpoints, oldest first, intact or not."""
     steps = {}
     for path in run_dir.glob(f"{CHECKPOINT_NAME}-*"):
         if match := FILE_NAME.fullmatch(path.name):
@@ -128,8 +193,13 @@ def all_checkpoints(run_dir: Path) -> list[str]:
     return sorted(steps, key=steps.get)
 
 
+def without_ending(path: Path) -> str:
+    """The checkpoint that a user means by one of its files, or by its path without extension."""
+    return ENDING.sub("", str(path))
+
+
 def newest_checkpoint(run_dir: Path, while_training: bool = False) -> str | None:
-    """The newest checkpoint that can be read whole, or None; names on stderr what it passes over.
+    """The newest intact checkpoint, or None; names on stderr the damaged ones that it skips.
 
     The files themselves are asked, not TensorFlow's index file `checkpoint`, which may be missing
     or older than they are.
@@ -137,7 +207,7 @@ def newest_checkpoint(run_dir: Path, while_training: bool = False) -> str | None
     Args:
       run_dir: folder of the run.
       while_training: whether another process may be writing one, whose index comes last. Without
-        an index it is no damaged one then.
+        an index it does not count as damaged then.
     """
     for checkpoint in reversed(all_checkpoints(run_dir)):
         if while_training and not Path(f"{checkpoint}.index").exists():
@@ -145,19 +215,27 @@ def newest_checkpoint(run_dir: Path, while_training: bool = False) -> str | None
         damage = find_damage(checkpoint)
         if damage is None:
             return checkpoint
-        print(f"{checkpoint}: passed over, it is damaged ({damage})", file=sys.stderr)
+        print(printable(f"{checkpoint}: passed over, it is damaged ({damage})"), file=sys.stderr)
     return None
 
 
 def find_damage(checkpoint: str) -> str | None:
     """Reads every variable of a checkpoint (TensorFlow checks their CRCs); what failed, or None."""
     try:
+        for path in files_of(checkpoint):
+            status = path.stat()
+            if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:
+                return f"{path.suffix} is not a regular file of up to {MOST_BYTES >> 20} MB"
         reader = tf.train.NewCheckpointReader(checkpoint)
-        for name in reader.get_variable_to_shape_map():
+        types = reader.get_variable_to_dtype_map()
+        shapes = reader.get_variable_to_shape_map()
+        if sum(math.prod(shapes[name]) * types[name].size for name in shapes) > MOST_BYTES:
+            return f"its variables take more than {MOST_BYTES >> 20} MB"
+        for name in shapes:
             reader.get_tensor(name)
         if not reader.has_tensor("global_step"):
             return "no global_step in it"
-    except (tf.errors.OpError, IndexError, ValueError, RuntimeError) as error:
+    except (tf.errors.OpError, OSError, IndexError, TypeError, ValueError, RuntimeError) as error:
         return reason(error)
     return None
 

@@ -92,6 +92,14 @@ class Evaluator:
             self.global_step = tf.train.get_or_create_global_step()
             self.variables = tf.trainable_variables()
             self.saver = tf.train.Saver()
+            self._relus = {
+                operation.name.removesuffix("/Relu"): operation.outputs[0]
+                for operation in tf.get_default_graph().get_operations()
+                if operation.type == "Relu"
+            }
+            self._zero_shares = {
+                scope: tf.nn.zero_fraction(relu) for scope, relu in self._relus.items()
+            }
             self._gradients = None  # built when first asked for
             self.session = tf.Session(config=session_config())
 
@@ -140,12 +148,14 @@ class Evaluator:
         Returns:
           float32 [images, height, width, filters] each.
         """
-        relus = [op.outputs[0] for op in self.session.graph.get_operations() if op.type == "Relu"]
-        values = self.session.run(relus, {self.records: self.split.records[: self._batch_size()]})
-        return {
-            relu.op.name.removesuffix("/Relu"): value
-            for relu, value in zip(relus, values, strict=True)
-        }
+        return self.session.run(self._relus, self._first_records())
+
+    def zero_shares(self) -> dict[str, float]:
+        """The share of zeros among each ReLU's outputs for the same images, 0..1, by scope."""
+        return self.session.run(self._zero_shares, self._first_records())
+
+    def _first_records(self) -> dict[tf.Tensor, np.ndarray]:
+        return {self.records: self.split.records[: self._batch_size()]}
 
     def gradients(self) -> dict[str, np.ndarray]:
         """The loss of the first batch of images, derived by each variable, by its name."""

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import data
 from training import recipe
-from training.command import Parser, positive, seed
+from training.command import Parser, local_name, local_path, positive, seed
 from training.run_dir import PRETRAINED
+from training.settings import LEAST_DIM, MOST_DIM
 
 DEFAULT_DATASET = "digits"
 
@@ -43,20 +44,25 @@ def add_run_flags(add: Callable) -> None:
     """Adds the flags for what to train on, and where."""
     add(
         "--dataset",
+        type=local_name,
         help=f"{', '.join(data.names())}, or a folder of your own photos with one subfolder per "
         f"class (default: {DEFAULT_DATASET}, which need no download)",
     )
     add(
         "--original_dim",
-        type=positive(int, 1_024),
+        type=positive(int, MOST_DIM, least=LEAST_DIM),
         help="side in pixels to which your photos are resized; the net sees a crop of three "
         "quarters of it (default: 32)",
     )
-    add("--data_dir", type=Path, help="folder with the data set's files (default: data/downloads)")
-    add("--run_dir", type=Path, help="folder of the run (default: runs/<dataset>)")
+    add(
+        "--data_dir",
+        type=local_path,
+        help="folder with the data set's files (default: data/downloads)",
+    )
+    add("--run_dir", type=local_path, help="folder of the run (default: runs/<dataset>)")
     add(
         "--init_from",
-        type=Path,
+        type=local_path,
         nargs="?",
         const=PRETRAINED,
         help="warm start: a run's folder, or a checkpoint in one (default: random weights; the "
@@ -67,7 +73,9 @@ def add_run_flags(add: Callable) -> None:
 def add_evaluation_flags(add: Callable) -> None:
     """Adds the flags for evaluation without training."""
     add("--eval_only", action="store_true", help="evaluate the newest checkpoint; do not train")
-    add("--checkpoint", type=Path, help="evaluate this one (default: the newest in --run_dir)")
+    add(
+        "--checkpoint", type=local_path, help="evaluate this one (default: the newest in --run_dir)"
+    )
     add(
         "--split",
         choices=("train", "validation", "test"),

@@ -12,15 +12,23 @@ runs/digits/trainer.lock, trainer.json  who trains there
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from data.files import open_regular
 from training import RunError
+from training.settings import DEFAULT_NET, validated
+
+MOST_JSON_BYTES = 16 << 20  # more than the longest names of the most classes take
+MOST_SHOWN_LETTERS = 200  # of a setting, in a message
+OWN_SECONDS = 2.0  # for a trainer that is just starting
 
 # What a run cannot change half-way. The rest (its length, say) may differ when it goes on.
 FIXED_SETTINGS = (
@@ -30,9 +38,8 @@ FIXED_SETTINGS = (
     *("batch_size", "seed", "recipe", "held_out", "init_from"),
 )
 
-DEFAULT_NET = "squeezenet"  # the chapter's; the net of runs whose settings.json names none
 
-BATCH_OF_ALL = " (in a cluster, of all workers together)"
+BATCH_OF_ALL = " (in a cluster, of all tasks together)"
 
 # The run that comes with the project; pretrained/README.md says what it can do.
 PRETRAINED = Path(__file__).resolve().parents[1] / "pretrained"
@@ -40,9 +47,10 @@ PRETRAINED = Path(__file__).resolve().parents[1] / "pretrained"
 
 @contextlib.contextmanager
 def open_run_dir(run_dir: Path, settings: dict) -> Iterator[None]:
-    """Makes the folder and its settings.json, and keeps every other trainer out of it.
+    """Creates the folder and its settings.json, and keeps every other trainer out of it.
 
     The lock is the operating system's: it goes with the process that holds it, however that ends.
+    trainer.json says who trains there, and identifies the settings.json that it wrote.
 
     Raises:
       RunError: the folder cannot be written, another process trains in it, or the run in it
@@ -50,18 +58,22 @@ def open_run_dir(run_dir: Path, settings: dict) -> Iterator[None]:
     """
     check_name(run_dir)
     try:
+        validated(json.loads(json.dumps(settings)))
+    except ValueError as error:
+        raise RunError(f"{run_dir}: cannot hold this run: {error}; change that.") from error
+    try:
         run_dir.mkdir(parents=True, exist_ok=True)
         # A little patience, as is_training takes the lock for a moment.
         lock = FileLock(run_dir / "trainer.lock", timeout=1).acquire()
     except Timeout:
         raise RunError(
-            f"{run_dir}: {holder(run_dir)} trains there; wait for it, stop it, or give another "
-            "--run_dir."
+            f"{run_dir}: {holder(run_dir)} is training there; wait for it, stop it, or give "
+            "another --run_dir."
         ) from None
     except OSError as error:
         raise RunError(
-            f"{error.filename or run_dir}: cannot be made ({error.strerror}); mend the folder, or "
-            "give another --run_dir."
+            f"{error.filename or run_dir}: cannot be created ({error.strerror}); fix the folder, "
+            "or give another --run_dir."
         ) from error
     with lock:
         saved = read_settings(run_dir)
@@ -69,12 +81,16 @@ def open_run_dir(run_dir: Path, settings: dict) -> Iterator[None]:
             check_same_run(run_dir, saved, settings)
         elif any(run_dir.glob("*.ckpt-*")):
             raise RunError(
-                f"{run_dir}: holds checkpoints but no settings.json that says of what net they "
-                "are; restore it, or give another --run_dir."
+                f"{run_dir}: holds checkpoints but no settings.json, which describes their net; "
+                "restore it, or give another --run_dir."
             )
-        started = time.strftime("%Y-%m-%d %H:%M:%S")
-        write_json(run_dir / "trainer.json", {"process": os.getpid(), "started": started})
         write_json(run_dir / "settings.json", settings)
+        trainer = {
+            "process": os.getpid(),
+            "started": time.strftime("%Y-%m-%d %H:%M:%S"),
+            "settings": identity(run_dir / "settings.json"),
+        }
+        write_json(run_dir / "trainer.json", trainer)
         yield
 
 
@@ -83,39 +99,85 @@ def output_dir(run_dir: Path) -> Path:
     return run_dir if run_dir.resolve() != PRETRAINED else Path("runs", PRETRAINED.name)
 
 
+def is_own(run_dir: Path) -> bool:
+    """Whether this user's own command wrote the settings.json there, on this machine.
+
+    Only then may the paths in it be used: the settings of a run that was copied, unpacked or
+    edited could name any folder.
+    """
+    ends = time.monotonic() + OWN_SECONDS
+    while not is_written_by_own_trainer(run_dir / "settings.json"):
+        if time.monotonic() > ends or not is_training(run_dir):
+            return False
+        time.sleep(OWN_SECONDS / 20)  # it may be between writing the two files
+    return True
+
+
+def is_written_by_own_trainer(path: Path) -> bool:
+    """Whether the trainer.json beside a settings.json is of this user and names that very file."""
+    try:
+        is_the_users = not hasattr(os, "getuid") or path.stat().st_uid == os.getuid()
+        trainer = read_json(path.with_name("trainer.json"))
+        return is_the_users and trainer["settings"] == identity(path)
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
+
+
+def identity(path: Path) -> list[int]:
+    """What a file shares with no copy of it: its inode and, in ns, when it was last changed.
+
+    (Nobody can set the latter, unlike the time of the last modification. On Windows it is the time
+    at which the file was created.)
+    """
+    status = path.stat()
+    return [status.st_ino, status.st_ctime_ns]
+
+
 def is_training(run_dir: Path) -> bool:
-    """Whether a process trains there now; True too where that cannot be known."""
+    """Whether a process is training there now; also True if that cannot be known."""
     path = run_dir / "trainer.lock"
     try:
-        if not path.exists():
+        if not path.is_file():
             return False
         with FileLock(path, timeout=0):
             return False
-    except (Timeout, PermissionError):
+    except (Timeout, OSError):
         return True
 
 
 def check_name(run_dir: Path) -> None:
     """Raises RunError for a name that TensorFlow would take for a pattern, or cannot encode."""
     name = str(run_dir)
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        raise RunError(f"--run_dir {name!a}: is not in UTF-8; give another one.") from None
     if wrong := set("*?[]\\\0") & set(name):
         raise RunError(
             f"--run_dir {name!r}: TensorFlow cannot keep checkpoints in a folder with "
             f"{' '.join(sorted(wrong))!r} in its name; give another one."
         )
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        encoding = sys.getfilesystemencoding()
+        if encoding != "utf-8":
+            raise RunError(
+                f"--run_dir {name!a}: TensorFlow needs names in UTF-8, but this Python reads them "
+                f"as {encoding}; set PYTHONUTF8=1."
+            ) from None
+        raise RunError(f"--run_dir {name!a}: is not in UTF-8; give another one.") from None
 
 
 def holder(run_dir: Path) -> str:
-    """The process that trains in a folder, as far as it has said."""
+    """The process that is training in a folder, as far as it has said."""
     try:
         trainer = read_json(run_dir / "trainer.json")
-        return f"process {trainer['process']}, started {trainer['started']},"
+        return f"process {shown(trainer['process'])}, started {shown(trainer['started'])},"
     except (OSError, ValueError, LookupError, TypeError):
         return "another process"
+
+
+def shown(value: object) -> str:
+    """A value out of JSON for a message, shortened."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    return f"{text[:MOST_SHOWN_LETTERS]}{'...' * (len(text) > MOST_SHOWN_LETTERS)}"
 
 
 def check_same_run(run_dir: Path, saved: dict, settings: dict) -> None:
@@ -124,29 +186,26 @@ def check_same_run(run_dir: Path, saved: dict, settings: dict) -> None:
     for name in FIXED_SETTINGS:
         if name in settings and settings[name] != saved.get(name):
             raise RunError(
-                f"{run_dir}: the run there has {name} {saved.get(name)!r}, not {settings[name]!r}"
-                f"{BATCH_OF_ALL if name == 'batch_size' else ''}; give the same {name}, or another "
-                "--run_dir."
+                f"{run_dir}: the run there has {name} {shown(saved.get(name))}, not "
+                f"{shown(settings[name])}{BATCH_OF_ALL if name == 'batch_size' else ''}; give the "
+                f"same {name}, or another --run_dir."
             )
 
 
 def read_settings(run_dir: Path) -> dict | None:
-    """The settings of the run in a folder, or None where there is no run.
+    """The valid settings of the run in a folder, or None if there is no run.
 
     Raises:
-      RunError: settings.json is there but cannot be read as one.
+      RunError: settings.json cannot be read, or does not describe a run.
     """
     path = run_dir / "settings.json"
     try:
-        settings = read_json(path)
-        if not isinstance(settings, dict):
-            raise ValueError("no JSON object")
-        return settings
-    except FileNotFoundError:
+        return validated(read_json(path))
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise RunError(
-            f"{path}: cannot be read ({error.strerror}); give another --run_dir."
+            f"{path}: cannot be read ({error.strerror}); fix it, or give another --run_dir."
         ) from error
     except ValueError as error:
         raise RunError(
@@ -159,11 +218,15 @@ def read_json(path: Path) -> object:
     """The content of a JSON file.
 
     Raises:
-      OSError: it cannot be read.
-      ValueError: it is no JSON.
+      OSError: it cannot be read, or is not a regular file of a plausible size.
+      ValueError: it is not JSON.
     """
+    with open_regular(path) as file:
+        content = file.read(MOST_JSON_BYTES + 1)
+    if len(content) > MOST_JSON_BYTES:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(content.decode("utf-8"))
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
@@ -174,19 +237,35 @@ def write_json(path: Path, content: dict) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Writes a file in one step: a reader finds the old one or the new one, whole.
+    """Writes a file as `write_file` does, in UTF-8.
 
     Raises:
       RunError: the folder cannot be written.
     """
+    try:
+        write_file(path, content.encode("utf-8"))
+    except OSError as error:
+        raise RunError(
+            f"{path}: cannot be written ({error.strerror}); free some space or fix the disk, or "
+            "give another --run_dir."
+        ) from error
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Writes a file in one step: a reader finds the old one or the new one, complete.
+
+    A symbolic link of that name is replaced; what it points to stays as it is.
+
+    Raises:
+      OSError: the folder cannot be written.
+    """
     new = path.with_name(f".{path.name}.new")
     try:
-        new.write_text(content, encoding="utf-8")
+        new.unlink(missing_ok=True)  # of a process that was killed, or somebody's trap
+        with open(new, "xb") as file:
+            file.write(content)
         new.replace(path)
-    except OSError as error:
+    except OSError:
         with contextlib.suppress(OSError):
             new.unlink(missing_ok=True)
-        raise RunError(
-            f"{path}: cannot be written ({error.strerror}); free or mend the disk, or give another "
-            "--run_dir."
-        ) from error
+        raise

@@ -13,10 +13,11 @@ from imagenet import PUBLISHED
 from imagenet.nets import NETS, describe
 from squeezenet_model import SqueezeNetModel
 from training import RunError
-from training.checkpoints import find_damage, newest_checkpoint
+from training.checkpoints import find_damage, newest_checkpoint, without_ending
 from training.imported_run import bare_checkpoint, published_run, temporary_run
 from training.recipe import Schedule
-from training.run_dir import DEFAULT_NET, check_name, output_dir, read_settings
+from training.run_dir import check_name, is_own, output_dir, read_settings
+from training.settings import DEFAULT_NET, FIRE_STACKS
 
 MOST_LISTED = 12  # classes in a message
 CIFAR10_CROP = 24  # side of what the net sees of an image of CIFAR-10, in pixels
@@ -56,27 +57,14 @@ def settings_of(
 
 
 def restore_model(settings: dict) -> SqueezeNetModel:
-    """The model that a run's settings.json describes.
-
-    Raises:
-      LookupError, TypeError, ValueError: they describe none.
-    """
-    original_dim, resize_dim = settings["original_dim"], settings["resize_dim"]
-    class_names = settings["class_names"]
-    if not (type(original_dim) is type(resize_dim) is int and 0 < resize_dim <= original_dim):
-        raise ValueError("no sides of images")
-    if not (isinstance(class_names, list) and class_names):
-        raise ValueError("no names of classes")
-    model = NETS[settings.get("net", DEFAULT_NET)](original_dim, resize_dim, len(class_names))
-    for name in ("fire_params_1", "fire_params_2"):
+    """The model that a run's settings, which are valid, describe."""
+    net = NETS[settings.get("net", DEFAULT_NET)]
+    classes = len(settings["class_names"])
+    model = net(settings["original_dim"], settings["resize_dim"], classes)
+    for name in FIRE_STACKS:
         if name in settings:
-            setattr(model, name.upper(), fire_params(settings[name]))
+            setattr(model, name.upper(), tuple(map(tuple, settings[name])))
     return model
-
-
-def fire_params(saved: list) -> tuple:
-    """FIRE_PARAMS_1 or _2 out of JSON."""
-    return tuple((int(squeeze), int(expand), str(name)) for squeeze, expand, name in saved)
 
 
 def batch_size_for(model: SqueezeNetModel, most: int) -> int:
@@ -119,19 +107,16 @@ def load_net(run_dir: Path, path: Path | None = None) -> tuple[dict, SqueezeNetM
             f"{path or run_dir}: is neither the folder of a run nor a checkpoint in one; give one "
             "that is."
         )
-    try:
-        return settings, restore_model(settings)
-    except (LookupError, TypeError, ValueError):
-        raise RunError(f"{run_dir}/settings.json: does not describe a net; train anew.") from None
+    return settings, restore_model(settings)
 
 
 def find_run(path: Path, net: str | None = None) -> Path:
     """The run, as a folder or a checkpoint in one, that a user means by a path or a name.
 
     Args:
-      path: a run's folder or a checkpoint in it, with or without the extension .index; or what is
-        made into a run first: a name in `imagenet.PUBLISHED`, a .npz file of weights, a checkpoint
-        of another TF1 program (or the folder that holds it).
+      path: a run's folder or a checkpoint in it (any of its files, or the path without extension);
+        or what is made into a run first: a name in `imagenet.PUBLISHED`, a .npz file of weights, a
+        checkpoint of another TF1 program (or the folder that holds it).
       net: the net that it must be of, a name in `imagenet.nets.NETS`; None for any.
 
     Raises:
@@ -167,7 +152,7 @@ def load_run(path: Path, net: str | None = None) -> Run:
     checkpoint = None
     run_dir = found
     if not found.is_dir():
-        run_dir, checkpoint = found.parent, str(found).removesuffix(".index")
+        run_dir, checkpoint = found.parent, without_ending(found)
     settings, model = load_net(run_dir, path)
     if checkpoint is None:
         checkpoint = newest_checkpoint(run_dir)
@@ -180,7 +165,10 @@ def load_run(path: Path, net: str | None = None) -> Run:
 
 
 def load_dataset(
-    settings: dict, data_dir: Path | None = None, may_download: bool = True
+    settings: dict,
+    data_dir: Path | None = None,
+    may_download: bool = True,
+    run_dir: Path | None = None,
 ) -> Dataset:
     """The data set that a run was trained on.
 
@@ -188,22 +176,31 @@ def load_dataset(
       settings: what the run's settings.json holds.
       data_dir: folder of the images' files, or of one's own images, if they are not where they
         were.
-      may_download: whether files that are not there may be downloaded.
+      may_download: whether files that are not there may be downloaded; never into a folder that
+        the settings name.
+      run_dir: folder of the run. The folders of images that its settings name are used only if
+        this user's own command wrote them there; otherwise they could be anyone's choice.
 
     Raises:
       DataError: the images cannot be had.
       RunError: they have other classes now.
     """
-    name = str(settings.get("dataset"))
+    uses_saved = data_dir is None and run_dir is not None and is_own(run_dir)
+    name, saved_dir = settings["dataset"], settings.get("data_dir")
     if name not in data.names():  # own images, which may have moved
+        if data_dir is None and not uses_saved:
+            raise DataError(
+                "the run comes from elsewhere, so the folder of images named in its settings.json "
+                "is not used; give their folder with --data_dir."
+            )
         name, data_dir = str(data_dir or name), None
         if not Path(name).is_dir():
             raise DataError(
-                f"{name}: the images that the run was trained on are not there; give their "
-                "folder with --data_dir."
+                f"{data.printable(name)}: the images that the run was trained on are not there; "
+                "give their folder with --data_dir."
             )
-    elif data_dir is None and Path(str(settings.get("data_dir"))).is_dir():
-        data_dir = Path(settings["data_dir"])
+    elif uses_saved and saved_dir and Path(saved_dir).is_dir():
+        data_dir, may_download = Path(saved_dir), False
     dataset = data.load(
         name, data_dir, may_download, settings["original_dim"], settings["resize_dim"]
     )

@@ -21,6 +21,7 @@ from training.ops import pointwise_as_matrix_products, with_reproducible_dropout
 from training.optimizers import apply_gradients, learning_rate
 from training.recipe import Schedule
 from training.runtime import tower_device
+from training.scope_scalars import SUMMARY_STEPS, scope_scalars
 
 
 class TrainingStep(NamedTuple):
@@ -32,6 +33,8 @@ class TrainingStep(NamedTuple):
       accuracy: float32 scalar 0..1, share of the batch predicted right, with dropout on.
       learning_rate: float32 scalar, the rate of this step.
       gradient_norm: float32 scalar, the norm of all gradients of this step together.
+      scope_scalars: float32 [kernels, 3], what `scope_scalars` returns; no rows except at summary
+        steps: every SUMMARY_STEPS-th and the last.
     """
 
     step: tf.Tensor
@@ -39,6 +42,7 @@ class TrainingStep(NamedTuple):
     accuracy: tf.Tensor
     learning_rate: tf.Tensor
     gradient_norm: tf.Tensor
+    scope_scalars: tf.Tensor
 
 
 class Gradients(NamedTuple):
@@ -83,7 +87,16 @@ def build_training_step(
         )
     with tf.control_dependencies([train_op]):
         step = global_step.read_value()
-    return TrainingStep(step, mean.loss, mean.accuracy, rate, tf.linalg.global_norm(mean.gradients))
+    next_step = batch.step + 1
+    is_due = tf.equal(next_step % SUMMARY_STEPS, 0) | (next_step >= schedule.total_steps)
+    return TrainingStep(
+        step,
+        mean.loss,
+        mean.accuracy,
+        rate,
+        tf.linalg.global_norm(mean.gradients),
+        scope_scalars(mean.gradients, train_op, is_due),
+    )
 
 
 def build_chapters_step(

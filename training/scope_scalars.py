@@ -1,0 +1,69 @@
+"""What a training step does to each kernel, in three numbers; computed at summary steps only."""
+
+from __future__ import annotations
+
+import tensorflow.compat.v1 as tf
+
+SUMMARY_STEPS = 20  # TensorBoard draws at most 1,000 points a curve; more would cost, not show
+# norm: of the kernel after the step. update_ratio: norm of the step's change over the norm before
+# it; about 1e-3 is the rule of thumb. gradient_norm: of the gradient that the optimizer gets.
+MEASURES = ("norm", "update_ratio", "gradient_norm")
+
+
+def kernel_scopes() -> list[str]:
+    """The scopes of the default graph's kernels, in the order the net runs them."""
+    return [
+        variable.op.name.removesuffix("/kernel")
+        for variable in tf.trainable_variables()
+        if is_kernel(variable)
+    ]
+
+
+def scope_scalars(
+    gradients: list[tf.Tensor], train_op: tf.Operation, is_due: tf.Tensor
+) -> tf.Tensor:
+    """The MEASURES of each kernel in one step.
+
+    The kernels before the step are the values that the forward pass has read anyway, so nothing is
+    added to the step's own operations, and its bits stay the same.
+
+    Args:
+      gradients: one for each trainable variable of the default graph.
+      train_op: the step, which updates these variables.
+      is_due: bool scalar, computed from nothing that the step changes.
+
+    Returns:
+      float32 [kernels, len(MEASURES)], in the order of `kernel_scopes`; [0, len(MEASURES)] where
+      is_due is false.
+    """
+    before = forward_reads()
+
+    def measured() -> tf.Tensor:
+        rows = []
+        for gradient, variable in zip(gradients, tf.trainable_variables(), strict=True):
+            if is_kernel(variable):
+                old, new = before[variable.op.name], variable.read_value()
+                ratio = tf.math.divide_no_nan(tf.norm(new - old), tf.norm(old))
+                rows.append(tf.stack([tf.norm(new), ratio, tf.norm(gradient)]))
+        return tf.stack(rows)
+
+    with tf.name_scope("scope_scalars"), tf.control_dependencies([train_op]):
+        return tf.cond(is_due, measured, lambda: tf.zeros([0, len(MEASURES)]))
+
+
+def forward_reads() -> dict[str, tf.Tensor]:
+    """The kernels as the convolutions of the default graph get them (the first tower's), by name.
+
+    A step needs them for its gradients, so they are read before it changes the variables.
+    """
+    reads = {}
+    for operation in tf.get_default_graph().get_operations():
+        if operation.type == "Conv2D":
+            kernel = operation.inputs[1]
+            reads.setdefault(kernel.op.inputs[0].op.name, kernel)  # read from the variable's handle
+    return reads
+
+
+def is_kernel(variable: tf.Variable) -> bool:
+    """Whether a variable holds the filters of a convolution."""
+    return variable.shape.rank == 4
