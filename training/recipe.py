@@ -72,6 +72,11 @@ RECIPES = {recipe.name: recipe for recipe in (TUNED, CHAPTER, FINE_TUNED)}
 NUM_EPOCHS = {"cifar10": 25.6, "digits": 15.0}
 NUM_EPOCHS_ELSEWHERE = 30.0
 
+# Fine-tuning a pretrained net of the paper's on some hundred photos.
+FINE_TUNED_EPOCHS = 20.0
+FINE_TUNED_BATCH_SIZE = 32
+FINE_TUNED_EVALS = 4  # each takes seconds at 224 pixels
+
 BATCH_SIZE = 128  # that of the figures published for this net
 EVALS_PER_RUN = 10
 MOST_STEPS_BETWEEN_EVALS = 1_000  # a killed run loses about a minute of work at most
@@ -138,6 +143,7 @@ def make_schedule(
     batch_size: int = BATCH_SIZE,
     learning_rate: float | None = None,
     eval_every: int | None = None,
+    evals: int = EVALS_PER_RUN,
     num_towers: int | None = None,
     num_gpus: int = 0,
     **others,
@@ -150,7 +156,7 @@ def make_schedule(
     """
     steps_per_epoch = images / batch_size
     total_steps = max(1, math.ceil(num_epochs * steps_per_epoch))
-    by_interval = min(MOST_STEPS_BETWEEN_EVALS, max(1, total_steps // EVALS_PER_RUN))
+    by_interval = min(MOST_STEPS_BETWEEN_EVALS, max(1, total_steps // evals))
     return Schedule(
         num_epochs=num_epochs,
         batch_size=batch_size,
