@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING
 import data
 from cluster import ALONE, Alone
 from cluster.config import START_SECONDS, read_config
-from imagenet import PUBLISHED
+from imagenet import ORIGINAL_DIM, PUBLISHED, RESIZE_DIM
 from reporting.console import print_report
 from training import RunError, Stopped
 from training.command import run_command
 from training.flags import dataset_of, parse_flags, run_dir_of, schedule_of
-from training.recipe import Schedule
+from training.recipe import FINE_TUNED, Schedule
 from training.run_dir import PRETRAINED, check_name, check_same_run, open_run_dir, read_settings
 from training.runtime import load_tensorflow_quietly, visible_gpus
+from training.settings import DEFAULT_NET
 
 if TYPE_CHECKING:  # they import TensorFlow, which takes seconds: --help does not wait for it
     from cluster.task import Task
@@ -49,25 +50,38 @@ def run(flags: argparse.Namespace) -> int:
     config = read_config(os.environ.get("TF_CONFIG"))
     if flags.eval_only or (config and config.job == "evaluator"):
         return evaluate_only(flags, in_cluster=config is not None)
-    dataset = data.load(dataset_of(flags), flags.data_dir, original_dim=flags.original_dim)
+    run_dir = run_dir_of(flags)
+    saved, init_from = read_settings(run_dir) or {}, None
+    if flags.init_from and not saved:
+        load_tensorflow_quietly()
+        from training.saved_run import load_run
+
+        init_from = load_run(flags.init_from, flags.net)
+        saved = init_from.settings
+    net = saved.get("net", DEFAULT_NET)
+    dims = (flags.original_dim, None) if net == DEFAULT_NET else (ORIGINAL_DIM, RESIZE_DIM)
+    dataset = data.load(dataset_of(flags), flags.data_dir, True, *dims)
     if flags.held_out:
         dataset = data.hold_out(dataset, flags.held_out)
     load_tensorflow_quietly()  # not before the flags and the data are right
     from cluster.task import Task
-    from training.checkpoints import all_checkpoints
-    from training.saved_run import build_model, load_run, settings_of
+    from training.saved_run import build_model, settings_of
 
     cluster = Task(config) if config else ALONE
-    model = build_model(dataset)
+    model = build_model(dataset, net)
     num_images, num_tasks = len(dataset.train.labels), cluster.share.count
-    schedule = schedule_of(flags, num_images, num_tasks, visible_gpus())
+    schedule = schedule_of(flags, num_images, num_tasks, visible_gpus(), net)
+    if net != DEFAULT_NET:
+        print(
+            f"{net} at {model.resize_dim} x {model.resize_dim} pixels, recipe "
+            f"{schedule.recipe.name}, {schedule.num_epochs:g} epochs, batch size "
+            f"{schedule.batch_size}",
+            flush=True,
+        )
     if not cluster.is_chief:
         with cluster.joined():
             train(model, dataset, schedule, None, cluster=cluster)
         return 0
-    run_dir = run_dir_of(flags)
-    is_new = not all_checkpoints(run_dir)
-    init_from = load_run(flags.init_from) if flags.init_from and is_new else None
     settings = settings_of(
         dataset_of(flags),
         dataset,
@@ -75,7 +89,7 @@ def run(flags: argparse.Namespace) -> int:
         schedule,
         run_dir,
         held_out=flags.held_out,
-        init_from=flags.init_from and os.path.realpath(flags.init_from),
+        init_from=flags.init_from and name_of(flags.init_from),
         data_dir=flags.data_dir and str(flags.data_dir),
         num_tasks=num_tasks,
     )
@@ -113,8 +127,9 @@ def train(
     from training.checkpoints import Checkpoints
     from training.evaluation import Evaluator
     from training.health import Health
-    from training.initial_weights import warm_start
+    from training.initial_weights import initialize_with, warm_start
     from training.input_pipeline import TrainingBatches
+    from training.last_layer import fit_last_layer
     from training.step import build_training_step
 
     evaluation = None
@@ -133,7 +148,10 @@ def train(
         )
         if init_from:
             left_out = warm_start(init_from, dataset.class_names, schedule.recipe)
-            progress.warm_started(init_from.checkpoint, left_out)
+            progress.warm_started(str(init_from.path), left_out)
+            if schedule.recipe == FINE_TUNED and left_out:
+                values = fit_last_layer(model, init_from.checkpoint, dataset, schedule.seed)
+                initialize_with(values)
         checkpoints, health = Checkpoints(run_dir), Health(model.output_size)
 
         with cluster.session(interruption) as session:
@@ -162,6 +180,12 @@ def train(
         if step < schedule.total_steps:
             raise Stopped.at(step, schedule.total_steps, interruption.received)
         return progress.finished(evaluator, evaluation)
+
+
+def name_of(init_from: Path) -> str:
+    """What settings.json says of --init_from: a published name, or a full path."""
+    is_published = str(init_from) in PUBLISHED and not init_from.exists()
+    return str(init_from) if is_published else os.path.realpath(init_from)
 
 
 def evaluate(evaluator: Evaluator, checkpoints: Checkpoints, progress: Progress) -> Evaluation:

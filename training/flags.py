@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import data
+from imagenet import PUBLISHED
 from training import recipe
 from training.command import Parser, local_name, local_path, positive, seed
 from training.run_dir import PRETRAINED
-from training.settings import LEAST_DIM, MOST_DIM
+from training.settings import DEFAULT_NET, LEAST_DIM, MOST_DIM, NETS
 
 DEFAULT_DATASET = "digits"
 
@@ -33,7 +34,7 @@ def parse_flags(arguments: list[str] | None = None) -> argparse.Namespace:
             parser.error(f"--{name} needs --eval_only")
     if flags.checkpoint and (flags.watch or flags.run_dir):
         parser.error("--checkpoint names a run and one checkpoint of it; drop the other flag")
-    if flags.num_towers and flags.batch_size % flags.num_towers:
+    if flags.num_towers and flags.batch_size and flags.batch_size % flags.num_towers:
         parser.error(
             f"--num_towers {flags.num_towers} does not divide --batch_size {flags.batch_size}"
         )
@@ -65,8 +66,15 @@ def add_run_flags(add: Callable) -> None:
         type=local_path,
         nargs="?",
         const=PRETRAINED,
-        help="warm start: a run's folder, or a checkpoint in one (default: random weights; the "
-        "flag alone means the included CIFAR-10 model)",
+        help="warm start: a run's folder, a checkpoint, a .npz file, or ImageNet weights: "
+        f"{', '.join(PUBLISHED)} (default: random weights; the flag alone means the included "
+        "CIFAR-10 model)",
+    )
+    add(
+        "--net",
+        choices=list(NETS),
+        help="the net of an --init_from that does not say it, such as another program's checkpoint "
+        "(default: what it says)",
     )
 
 
@@ -96,20 +104,21 @@ def add_training_flags(add: Callable) -> None:
         help="passes over the training images "
         f"(default: {recipe.NUM_EPOCHS['digits']:g} for digits, "
         f"{recipe.NUM_EPOCHS['cifar10']:g} for cifar10, which is 10,000 steps, "
-        f"{recipe.NUM_EPOCHS_ELSEWHERE:g} for your own photos)",
+        f"{recipe.NUM_EPOCHS_ELSEWHERE:g} for your own photos, "
+        f"{recipe.FINE_TUNED_EPOCHS:g} with the paper's nets)",
     )
     add(
         "--batch_size",
         type=positive(int, 65_536),
-        default=recipe.BATCH_SIZE,
-        help="images per step; in a cluster, per task (default: %(default)s)",
+        help=f"images per step; in a cluster, per task (default: {recipe.BATCH_SIZE}; "
+        f"{recipe.FINE_TUNED_BATCH_SIZE} for the paper's nets)",
     )
     add(
         "--recipe",
         choices=recipe.RECIPES,
-        default=recipe.TUNED.name,
         help="tuned trains much better; chapter is the course's own, Adam at its defaults "
-        "(default: %(default)s)",
+        f"(default: {recipe.TUNED.name}; {recipe.FINE_TUNED.name} for the paper's nets with "
+        "pretrained weights)",
     )
     add(
         "--learning_rate",
@@ -160,7 +169,11 @@ def run_dir_of(flags: argparse.Namespace) -> Path:
 
 
 def schedule_of(
-    flags: argparse.Namespace, num_images: int, num_tasks: int = 1, num_gpus: int = 0
+    flags: argparse.Namespace,
+    num_images: int,
+    num_tasks: int = 1,
+    num_gpus: int = 0,
+    net: str = DEFAULT_NET,
 ) -> recipe.Schedule:
     """The schedule that the flags ask for; what they leave open follows the recipe.
 
@@ -168,16 +181,24 @@ def schedule_of(
       num_images: training images.
       num_tasks: tasks that train, in a cluster.
       num_gpus: GPUs of this machine.
+      net: name of the net; pretrained nets of the paper's are fine-tuned by default.
     """
-    cores = recipe.visible_cores()
+    batch_size, chosen = recipe.BATCH_SIZE, recipe.TUNED
+    num_epochs, evals = recipe.num_epochs(dataset_of(flags)), recipe.EVALS_PER_RUN
+    if net != DEFAULT_NET:
+        batch_size, chosen = recipe.FINE_TUNED_BATCH_SIZE, recipe.FINE_TUNED
+        num_epochs, evals = recipe.FINE_TUNED_EPOCHS, recipe.FINE_TUNED_EVALS
+    batch_size = flags.batch_size or batch_size
     return recipe.make_schedule(
         num_images,
-        num_epochs=flags.num_epochs or recipe.num_epochs(dataset_of(flags)),
-        recipe=recipe.RECIPES[flags.recipe],
-        batch_size=flags.batch_size * num_tasks,
+        num_epochs=flags.num_epochs or num_epochs,
+        recipe=recipe.RECIPES[flags.recipe] if flags.recipe else chosen,
+        batch_size=batch_size * num_tasks,
         learning_rate=flags.learning_rate,
         eval_every=flags.eval_every,
-        num_towers=flags.num_towers or recipe.towers_for(flags.batch_size, cores, num_gpus),
+        evals=evals,
+        num_towers=flags.num_towers
+        or recipe.towers_for(batch_size, recipe.visible_cores(), num_gpus),
         num_gpus=num_gpus,
         seed=flags.seed,
         summarize_layers=flags.summarize_layers,

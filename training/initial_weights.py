@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 from training import RunError
@@ -90,3 +91,10 @@ def warm_start(run: Run, class_names: Sequence[str], recipe: Recipe) -> list[str
         )
     tf.train.init_from_checkpoint(run.checkpoint, fitting)
     return [name for name in variables if name not in fitting]
+
+
+def initialize_with(values: dict[str, np.ndarray]) -> None:
+    """Makes variables of the default graph, by name, start with these values."""
+    for variable in tf.trainable_variables():
+        if variable.op.name in values:  # as tf.train.init_from_checkpoint does it
+            variable._initializer_op = variable.assign(values[variable.op.name]).op

@@ -54,11 +54,28 @@ TUNED = Recipe(
     annealed=True,
 )
 
-RECIPES = {recipe.name: recipe for recipe in (TUNED, CHAPTER)}
+# For pretrained weights and a small set of photos: its last layer is fitted first
+# (training/last_layer.py), then all layers move a little.
+FINE_TUNED = Recipe(
+    name="fine-tuned",
+    muon=False,
+    standardized=False,  # would rescale every pretrained filter
+    learning_rate=3e-4,
+    bias_rate=1.0,
+    warm_up_epochs=0.0,
+    annealed=True,
+)
+
+RECIPES = {recipe.name: recipe for recipe in (TUNED, CHAPTER, FINE_TUNED)}
 
 # Length of a run. CIFAR-10: 10,000 steps of 128 images. Digits: 176 steps, some twelve seconds.
 NUM_EPOCHS = {"cifar10": 25.6, "digits": 15.0}
 NUM_EPOCHS_ELSEWHERE = 30.0
+
+# Fine-tuning a pretrained net of the paper's on some hundred photos.
+FINE_TUNED_EPOCHS = 20.0
+FINE_TUNED_BATCH_SIZE = 32
+FINE_TUNED_EVALS = 4  # each takes seconds at 224 pixels
 
 BATCH_SIZE = 128  # that of the figures published for this net
 EVALS_PER_RUN = 10
@@ -126,6 +143,7 @@ def make_schedule(
     batch_size: int = BATCH_SIZE,
     learning_rate: float | None = None,
     eval_every: int | None = None,
+    evals: int = EVALS_PER_RUN,
     num_towers: int | None = None,
     num_gpus: int = 0,
     **others,
@@ -138,7 +156,7 @@ def make_schedule(
     """
     steps_per_epoch = images / batch_size
     total_steps = max(1, math.ceil(num_epochs * steps_per_epoch))
-    by_interval = min(MOST_STEPS_BETWEEN_EVALS, max(1, total_steps // EVALS_PER_RUN))
+    by_interval = min(MOST_STEPS_BETWEEN_EVALS, max(1, total_steps // evals))
     return Schedule(
         num_epochs=num_epochs,
         batch_size=batch_size,
