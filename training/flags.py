@@ -34,10 +34,9 @@ def parse_flags(arguments: list[str] | None = None) -> argparse.Namespace:
             parser.error(f"--{name} needs --eval_only")
     if flags.checkpoint and (flags.watch or flags.run_dir):
         parser.error("--checkpoint names a run and one checkpoint of it; drop the other flag")
-    if flags.num_towers and flags.batch_size and flags.batch_size % flags.num_towers:
-        parser.error(
-            f"--num_towers {flags.num_towers} does not divide --batch_size {flags.batch_size}"
-        )
+    batch_size = flags.batch_size or recipe.BATCH_SIZE
+    if flags.num_towers and batch_size % flags.num_towers:
+        parser.error(f"--num_towers {flags.num_towers} does not divide --batch_size {batch_size}")
     return flags
 
 
@@ -73,8 +72,8 @@ def add_run_flags(add: Callable) -> None:
     add(
         "--net",
         choices=list(NETS),
-        help="the net of an --init_from that does not say it, such as another program's checkpoint "
-        "(default: what it says)",
+        help="the net of weights that do not name it, such as another program's checkpoint "
+        "(default: the one they name)",
     )
 
 
