@@ -112,7 +112,7 @@ class TestInitFrom:
         process = train_here("--dataset", "squares", "--run_dir", "fine", *flags, cwd=folder)
         assert process.returncode == 0, process.stderr
         assert re.match(
-            r"weights from \S+model\.ckpt-375; left out: final_conv/kernel, final_conv/bias\n",
+            r"weights from \S+digits; left out: final_conv/kernel, final_conv/bias\n",
             process.stdout,
         )
         assert settings_of(folder / "fine")["init_from"] == str(trained.run_dir.resolve())

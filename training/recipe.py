@@ -57,7 +57,7 @@ TUNED = Recipe(
 # For pretrained weights and a small set of photos: its last layer is fitted first
 # (training/last_layer.py), then all layers move a little.
 FINE_TUNED = Recipe(
-    name="fine-tuned",
+    name="fine_tuned",
     muon=False,
     standardized=False,  # would rescale every pretrained filter
     learning_rate=3e-4,
