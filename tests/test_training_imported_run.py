@@ -201,7 +201,7 @@ class TestSettings:
         assert "net" not in settings
         assert type(restore_model(settings)) is SqueezeNetModel
         check_same_run(PRETRAINED, settings, {"net": "squeezenet"})
-        with pytest.raises(RunError, match="has net 'squeezenet', not 'squeezenet1_1'"):
+        with pytest.raises(RunError, match="has net squeezenet, not squeezenet1_1"):
             check_same_run(PRETRAINED, settings, {"net": "squeezenet1_1"})
 
     @pytest.mark.parametrize("net", ["alexnet", 3, ["squeezenet"]])
