@@ -105,8 +105,12 @@ def is_path(value: object) -> bool:
 
 def is_class_names(value: object) -> bool:
     """Whether a value lists the names of classes."""
-    return isinstance(value, list) and 1 <= len(value) <= MOST_CLASSES and all(map(is_text, value))
+    return (
+        isinstance(value, list)
+        and 1 <= len(value) <= MOST_CLASSES
+        and all(map(is_text, value))
         and len(set(value)) == len(value)
+    )
 
 
 def is_fire_params(value: object) -> bool:
