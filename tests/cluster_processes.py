@@ -76,6 +76,10 @@ class Process:
         self.longest_silence = max(self.longest_silence, now - self._heard_at)
         self._heard_at = now
 
+    def forget_silence(self):
+        """Counts the longest silence from now on."""
+        self._heard_at, self.longest_silence = time.monotonic(), 0.0
+
     def is_running(self):
         return self._process.poll() is None
 

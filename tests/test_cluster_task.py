@@ -9,7 +9,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from cluster.config import Config
-from cluster.task import ANSWERS, CLOSED, SILENT, Task, probe
+from cluster.task import ANSWERS, CLOSED, SILENT, SharedInterruption, Task, WatchedSession, probe
 from tests.cluster_processes import digest, running_tasks
 from tests.conftest import train_here
 from tools.launch_local import free_ports
@@ -122,12 +122,24 @@ class TestATaskThatIsFrozen:
         assert re.search(r"chief: lost worker 0 at localhost:\d+; start all tasks", output)
 
 
-class TestTheStart:
-    @pytest.fixture
-    def config(self):
-        chief, worker = (f"localhost:{port}" for port in free_ports(2))
-        return Config({"chief": [chief], "worker": [worker]}, "chief", 0)
+@pytest.fixture
+def config():
+    chief, worker = (f"localhost:{port}" for port in free_ports(2))
+    return Config({"chief": [chief], "worker": [worker]}, "chief", 0)
 
+
+def test_a_task_that_has_been_restarted_is_a_loss(config, monkeypatch):
+    """TensorFlow then raises the error of an uninitialized variable, and all tasks answer."""
+    monkeypatch.setattr(Task, "absent", lambda task: {})
+    monkeypatch.setattr("cluster.task.POLL_SECONDS", 0.01)
+    with tf.Graph().as_default():
+        session = WatchedSession(Task(config), SharedInterruption(), "", None)
+        uninitialized = tf.get_variable("uninitialized", [])
+        with pytest.raises(RunError, match="chief: lost a task, which has been restarted since"):
+            session.run(uninitialized)
+
+
+class TestTheStart:
     def test_names_a_task_that_does_not_come_up(self, config, monkeypatch, capsys):
         monkeypatch.setattr("cluster.task.START_SECONDS", 0.2)
         (worker,) = config.addresses["worker"]
