@@ -16,13 +16,20 @@ from typing import TYPE_CHECKING
 import data
 from cluster import ALONE, Alone
 from cluster.config import START_SECONDS, read_config
-from imagenet import ORIGINAL_DIM, PUBLISHED, RESIZE_DIM
 from reporting.console import print_report
-from training import RunError, Stopped
+from training import Stopped
 from training.command import run_command
-from training.flags import dataset_of, parse_flags, run_dir_of, schedule_of
+from training.flags import (
+    dataset_of,
+    image_dims,
+    init_name_of,
+    parse_flags,
+    run_dir_of,
+    run_to_evaluate,
+    schedule_of,
+)
 from training.recipe import FINE_TUNED, Schedule
-from training.run_dir import PRETRAINED, check_name, check_same_run, open_run_dir, read_settings
+from training.run_dir import open_run_dir, read_settings
 from training.runtime import load_tensorflow_quietly, visible_gpus
 from training.settings import DEFAULT_NET
 
@@ -51,16 +58,11 @@ def run(flags: argparse.Namespace) -> int:
     if flags.eval_only or (config and config.job == "evaluator"):
         return evaluate_only(flags, in_cluster=config is not None)
     run_dir = run_dir_of(flags)
-    saved, init_from = read_settings(run_dir) or {}, None
-    if flags.init_from and not saved:
-        load_tensorflow_quietly()
-        from training.saved_run import load_run
-
-        init_from = load_run(flags.init_from, flags.net)
-        saved = init_from.settings
-    net = saved.get("net", DEFAULT_NET)
-    dims = (flags.original_dim, None) if net == DEFAULT_NET else (ORIGINAL_DIM, RESIZE_DIM)
-    dataset = data.load(dataset_of(flags), flags.data_dir, True, *dims)
+    init_from = load_initial_run(flags, run_dir) if flags.init_from else None
+    net = (init_from.settings if init_from else read_settings(run_dir) or {}).get(
+        "net", DEFAULT_NET
+    )
+    dataset = data.load(dataset_of(flags), flags.data_dir, **image_dims(flags, net))
     if flags.held_out:
         dataset = data.hold_out(dataset, flags.held_out)
     load_tensorflow_quietly()  # not before the flags and the data are right
@@ -89,7 +91,7 @@ def run(flags: argparse.Namespace) -> int:
         schedule,
         run_dir,
         held_out=flags.held_out,
-        init_from=flags.init_from and name_of(flags.init_from),
+        init_from=init_name_of(flags),
         data_dir=flags.data_dir and str(flags.data_dir),
         num_tasks=num_tasks,
     )
@@ -127,7 +129,7 @@ def train(
     from training.checkpoints import Checkpoints
     from training.evaluation import Evaluator
     from training.health import Health
-    from training.initial_weights import initialize_with, warm_start
+    from training.initial_weights import initialize_with, is_last_layer, warm_start
     from training.input_pipeline import TrainingBatches
     from training.last_layer import fit_last_layer
     from training.step import build_training_step
@@ -148,8 +150,8 @@ def train(
         )
         if init_from:
             left_out = warm_start(init_from, dataset.class_names, schedule.recipe)
-            progress.warm_started(str(init_from.path), left_out)
-            if schedule.recipe == FINE_TUNED and left_out:
+            progress.warm_started(init_from, left_out)
+            if schedule.recipe == FINE_TUNED and is_last_layer(left_out):
                 values = fit_last_layer(model, init_from.checkpoint, dataset, schedule.seed)
                 initialize_with(values)
         checkpoints, health = Checkpoints(run_dir), Health(model.output_size)
@@ -182,18 +184,25 @@ def train(
         return progress.finished(evaluator, evaluation)
 
 
-def name_of(init_from: Path) -> str:
-    """What settings.json says of --init_from: a published name, or a full path."""
-    is_published = str(init_from) in PUBLISHED and not init_from.exists()
-    return str(init_from) if is_published else os.path.realpath(init_from)
-
-
 def evaluate(evaluator: Evaluator, checkpoints: Checkpoints, progress: Progress) -> Evaluation:
     """Evaluates the newest checkpoint, shows the result, and keeps it if it is the best so far."""
     evaluation = evaluator.evaluate(checkpoints.newest)
     progress.evaluated(evaluation, evaluator)
     checkpoints.keep_best(evaluation.step, evaluation.accuracy)
     return evaluation
+
+
+def load_initial_run(flags: argparse.Namespace, run_dir: Path) -> Run | None:
+    """The run that --init_from means; None if the run in run_dir has a checkpoint to resume from.
+
+    Raises:
+      DataError, RunError: there is no such run, or it is of another net than --net says.
+    """
+    load_tensorflow_quietly()
+    from training.checkpoints import all_checkpoints
+    from training.saved_run import load_run
+
+    return None if all_checkpoints(run_dir) else load_run(flags.init_from, flags.net)
 
 
 def evaluate_only(flags: argparse.Namespace, in_cluster: bool) -> int:
@@ -214,28 +223,6 @@ def evaluate_only(flags: argparse.Namespace, in_cluster: bool) -> int:
         patience=START_SECONDS if in_cluster else 0.0,
     )
     return 0
-
-
-def run_to_evaluate(flags: argparse.Namespace) -> Path:
-    """The folder of the run that --eval_only means; the included model where there is no other.
-
-    Raises:
-      RunError: the folder holds no run, or one of another data set.
-    """
-    if flags.checkpoint and flags.checkpoint.is_dir():
-        raise RunError(f"--checkpoint {flags.checkpoint}: is a folder; use --run_dir for it.")
-    run_dir = flags.checkpoint.parent if flags.checkpoint else run_dir_of(flags)
-    if str(run_dir) in PUBLISHED or run_dir.suffix == ".npz":
-        return run_dir  # becomes a run once TensorFlow is there
-    check_name(run_dir)
-    settings = read_settings(run_dir)
-    if settings is None and not (flags.checkpoint or flags.run_dir):
-        run_dir, settings = PRETRAINED, read_settings(PRETRAINED)
-    if settings is None:
-        raise RunError(f"{run_dir}: holds no run to evaluate; name one with --run_dir.")
-    if flags.dataset:
-        check_same_run(run_dir, settings, {"dataset": dataset_of(flags)})
-    return run_dir
 
 
 if __name__ == "__main__":

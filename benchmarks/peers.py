@@ -106,7 +106,7 @@ class Contender:
         answer = self._process.stdout.readline()
         if not answer:
             last = self._log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
-            raise RunError(f"{self._name}: does not run ({last[-1]}); leave it out, or mend that.")
+            raise RunError(f"{self._name}: does not run ({last[-1]}); leave it out, or fix that.")
         return answer
 
 

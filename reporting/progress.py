@@ -19,6 +19,7 @@ from training.batches import batch_at
 from training.evaluation import Evaluation, Evaluator
 from training.recipe import Schedule
 from training.run_dir import read_json, write_json, write_text
+from training.saved_run import Run
 from training.scope_scalars import SUMMARY_STEPS, kernel_scopes
 from training.step import TrainingStep
 
@@ -93,9 +94,10 @@ class Progress:
             self._events.__exit__(*exc_info)
         self._bar.__exit__(*exc_info)
 
-    def warm_started(self, checkpoint: str, left_out: list[str]) -> None:
-        """Shows whose weights a new run starts from, and which variables start at random."""
-        self._bar.initialized(checkpoint, left_out)
+    def warm_started(self, init_from: Run, left_out: list[str]) -> None:
+        """Shows whose weights a new run starts from, and which variables do not."""
+        source = init_from.settings.get("source", init_from.checkpoint)  # where they came from
+        self._bar.initialized(source, left_out)
 
     def started(self, session: tf.Session, step: int) -> None:
         """Begins the curves; a new run (step 0) writes its graph, first batch and weights.

@@ -61,7 +61,9 @@ def report(
                 continue
             print_evaluation(evaluation, split_name)
         if evaluation is None:
-            raise RunError(f"{run_dir}: nothing is trained there, and it has no whole checkpoint.")
+            raise RunError(
+                f"{run_dir}: nothing is training there, and it has no intact checkpoint."
+            )
         results = evaluator.summarize(evaluation, split_name)
     print_report(results, run_dir)
     print_classes(results)
@@ -89,7 +91,7 @@ def new_checkpoints(run_dir: Path, patience: float = 0.0) -> Iterator[str]:
       patience: seconds that a training which has not reached its last step may pause.
 
     Yields:
-      Paths without extension, of whole checkpoints.
+      Paths without extension, of intact checkpoints.
     """
     last, seen = None, time.monotonic()
     while True:

@@ -200,9 +200,7 @@ class TestTheChaptersRecipeOnHeldOutImages:
         assert re.search(r"^test accuracy .* 297 images\)$", process.stdout, re.MULTILINE)
 
 
-SWITCHES = set(
-    ["--help", "--eval_only", "--watch", "--summarize_layers", "--profile", "--asynchronous"]
-)
+SWITCHES = set(["--help", "--eval_only", "--watch", "--summarize_layers", "--profile"])
 
 
 class TestHelp:

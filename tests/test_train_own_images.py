@@ -112,7 +112,7 @@ class TestInitFrom:
         process = train_here("--dataset", "squares", "--run_dir", "fine", *flags, cwd=folder)
         assert process.returncode == 0, process.stderr
         assert re.match(
-            r"weights from \S+digits; left out: final_conv/kernel, final_conv/bias\n",
+            r"weights from \S+model\.ckpt-375; left out: final_conv/kernel, final_conv/bias\n",
             process.stdout,
         )
         assert settings_of(folder / "fine")["init_from"] == str(trained.run_dir.resolve())
@@ -133,6 +133,18 @@ class TestInitFrom:
         )
         for name in ("conv1/kernel", "fire4/expand3x3/bias", "final_conv/kernel"):
             np.testing.assert_allclose(ours.get_tensor(name), theirs.get_tensor(name), atol=1e-6)
+
+    def test_needs_them_as_long_as_there_is_no_checkpoint_to_resume_from(self, trained, tmp_path):
+        flags = ("--init_from", trained.run_dir.resolve(), "--num_epochs", 0.08)
+        first = train_here(*flags, cwd=tmp_path)
+        run_dir = tmp_path / "runs" / "digits"
+        weights = {path.name: path.read_bytes() for path in run_dir.glob("model.ckpt-1.*")}
+        for path in run_dir.glob("*.ckpt-*"):  # as if it had been killed before its first one
+            path.unlink()
+        again = train_here(*flags, cwd=tmp_path)
+        assert again.stdout.splitlines()[0] == first.stdout.splitlines()[0]
+        assert weights
+        assert {path.name: path.read_bytes() for path in run_dir.glob("model.ckpt-1.*")} == weights
 
     def test_leaves_out_a_last_layer_of_other_classes_even_if_its_shape_fits(self, trained):
         run = load_run(trained.run_dir)

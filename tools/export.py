@@ -159,13 +159,13 @@ def export(flags: argparse.Namespace) -> int:
             out.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=out) as new:
                 rows = write_and_compare(net, formats, Path(new), images)
-                for name in formats:  # whole now
+                for name in formats:  # all of them are complete
                     replace(Path(new, FORMATS[name].path), out / FORMATS[name].path)
                 write_text(out / LABELS_NAME, labels_text(net.class_names))
         except (OSError, tf.errors.OpError) as error:
             raise RunError(
                 f"{out}: cannot be written ({getattr(error, 'strerror', None) or reason(error)}); "
-                "free or mend the disk, or give another --out."
+                "free some space or fix the disk, or give another --out."
             ) from error
     print(shown(rows))
     if images.labels is None:

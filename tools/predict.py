@@ -43,8 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the command.
 
     Returns:
-      Exit code: 0 when all is done, 1 when a file had to be skipped, 2 for what only the user can
-      mend, 130 after Ctrl-C.
+      Exit code: 0 when all is done, 1 when a file had to be skipped, 2 for a user error, 130 after
+      Ctrl-C.
     """
     parser = Parser(
         prog="tools.predict",

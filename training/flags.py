@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import data
-from imagenet import PUBLISHED
-from training import recipe
+from imagenet import ORIGINAL_DIM, PUBLISHED, RESIZE_DIM
+from training import RunError, recipe
 from training.command import Parser, local_name, local_path, positive, seed
-from training.run_dir import PRETRAINED
+from training.run_dir import PRETRAINED, check_name, check_same_run, read_settings
 from training.settings import DEFAULT_NET, LEAST_DIM, MOST_DIM, NETS
 
 DEFAULT_DATASET = "digits"
@@ -167,6 +167,57 @@ def run_dir_of(flags: argparse.Namespace) -> Path:
     return flags.run_dir or Path("runs", os.path.basename(dataset_of(flags)))
 
 
+def init_name_of(flags: argparse.Namespace) -> str | None:
+    """What settings.json says of --init_from: a published name, or a full path."""
+    path = flags.init_from
+    if path is None or (str(path) in PUBLISHED and not path.exists()):
+        return path and str(path)
+    return os.path.realpath(path)
+
+
+def image_dims(flags: argparse.Namespace, net: str) -> dict[str, int | None]:
+    """The sides of stored images and of the net's crops, as `data.load` takes them.
+
+    Raises:
+      RunError: the net is one of the paper's, which fix them, and the flags contradict that.
+    """
+    if net == DEFAULT_NET:
+        return {"original_dim": flags.original_dim}
+    if flags.original_dim:
+        raise RunError(
+            f"--original_dim {flags.original_dim}: has no effect on {net}, which takes photos of "
+            f"{ORIGINAL_DIM} pixels; leave it out."
+        )
+    if dataset_of(flags) in data.names():
+        raise RunError(
+            f"--dataset {dataset_of(flags)}: its images are too small for {net}, which takes "
+            f"photos of {ORIGINAL_DIM} pixels; give a folder of photos."
+        )
+    return {"original_dim": ORIGINAL_DIM, "resize_dim": RESIZE_DIM}
+
+
+def run_to_evaluate(flags: argparse.Namespace) -> Path:
+    """The folder of the run that --eval_only means; the included model where there is no other.
+
+    Raises:
+      RunError: the folder holds no run, or one of another data set.
+    """
+    if flags.checkpoint and flags.checkpoint.is_dir():
+        raise RunError(f"--checkpoint {flags.checkpoint}: is a folder; use --run_dir for it.")
+    run_dir = flags.checkpoint.parent if flags.checkpoint else run_dir_of(flags)
+    if str(run_dir) in PUBLISHED or run_dir.suffix == ".npz":
+        return run_dir  # becomes a run once TensorFlow is there
+    check_name(run_dir)
+    settings = read_settings(run_dir)
+    if settings is None and not (flags.checkpoint or flags.run_dir):
+        run_dir, settings = PRETRAINED, read_settings(PRETRAINED)
+    if settings is None:
+        raise RunError(f"{run_dir}: holds no run to evaluate; name one with --run_dir.")
+    if flags.dataset:
+        check_same_run(run_dir, settings, {"dataset": dataset_of(flags)})
+    return run_dir
+
+
 def schedule_of(
     flags: argparse.Namespace,
     num_images: int,
@@ -181,6 +232,9 @@ def schedule_of(
       num_tasks: tasks that train, in a cluster.
       num_gpus: GPUs of this machine.
       net: name of the net; pretrained nets of the paper's are fine-tuned by default.
+
+    Raises:
+      RunError: --num_towers does not divide the batch.
     """
     batch_size, chosen = recipe.BATCH_SIZE, recipe.TUNED
     num_epochs, evals = recipe.num_epochs(dataset_of(flags)), recipe.EVALS_PER_RUN
@@ -188,6 +242,11 @@ def schedule_of(
         batch_size, chosen = recipe.FINE_TUNED_BATCH_SIZE, recipe.FINE_TUNED
         num_epochs, evals = recipe.FINE_TUNED_EPOCHS, recipe.FINE_TUNED_EVALS
     batch_size = flags.batch_size or batch_size
+    if flags.num_towers and batch_size % flags.num_towers:
+        raise RunError(
+            f"--num_towers {flags.num_towers}: does not divide the batch size of {net}, "
+            f"{batch_size}; choose another number, or another --batch_size."
+        )
     return recipe.make_schedule(
         num_images,
         num_epochs=flags.num_epochs or num_epochs,

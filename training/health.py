@@ -1,4 +1,4 @@
-"""Notices a training that has died, so that it does not go on for an hour."""
+"""Notices that a training has died, so that it does not run for another hour."""
 
 from __future__ import annotations
 

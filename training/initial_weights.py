@@ -93,6 +93,11 @@ def warm_start(run: Run, class_names: Sequence[str], recipe: Recipe) -> list[str
     return [name for name in variables if name not in fitting]
 
 
+def is_last_layer(names: Sequence[str]) -> bool:
+    """Whether variables, by name, are those of the last layer and no others."""
+    return sorted(names) == [f"{LAST_LAYER}/bias", f"{LAST_LAYER}/kernel"]
+
+
 def initialize_with(values: dict[str, np.ndarray]) -> None:
     """Makes variables of the default graph, by name, start with these values."""
     for variable in tf.trainable_variables():

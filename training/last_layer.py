@@ -30,7 +30,7 @@ CROPS_PER_RUN = 32  # through the net at once, on each core
 
 FIT_STEPS = 100
 FIT_BATCH_SIZE = 64
-FIT_LEARNING_RATE = 1e-3  # Adam's, annealed; docs/recipe.md has the trials
+FIT_LEARNING_RATE = 1e-3  # Adam's default, annealed
 
 
 def fit_last_layer(

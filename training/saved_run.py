@@ -174,8 +174,7 @@ def load_dataset(
 
     Args:
       settings: what the run's settings.json holds.
-      data_dir: folder of the images' files, or of one's own images, if they are not where they
-        were.
+      data_dir: folder of the images' files, or of your own images, if they have moved.
       may_download: whether files that are not there may be downloaded; never into a folder that
         the settings name.
       run_dir: folder of the run. The folders of images that its settings name are used only if

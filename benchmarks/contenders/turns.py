@@ -26,7 +26,7 @@ class Turns:
     """Lets a training loop run only when it is its turn.
 
     The loop calls step_done() after each step, and is held there while others have their turn: a
-    line on stdin says for how many seconds to go on, and the answer is what was done a second. The
+    line on stdin says for how many seconds to run, and the answer is what was done a second. The
     end of stdin is the end of the process. What else the process prints goes to stderr.
 
     Args:
