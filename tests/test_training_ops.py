@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from squeezenet_model import SqueezeNetModel, tf
-from training.ops import pointwise_as_matrix_products
+from training.ops import pointwise_as_matrix_products, smoothed_loss
 
 
 def gradients(conv, *, faster: bool) -> list[np.ndarray]:
@@ -73,3 +73,21 @@ def test_leaves_the_net_itself_as_it_is():
             ]
 
     assert nodes(pointwise_as_matrix_products) == nodes(contextlib.nullcontext)
+
+
+class TestLabelSmoothing:
+    def test_spreads_a_share_of_each_label_over_all_classes(self):
+        rng = np.random.default_rng(0)
+        logits = rng.standard_normal([6, 4]).astype(np.float32)
+        labels = np.arange(6) % 4
+        with tf.Graph().as_default(), tf.Session() as session:
+            one_hot = tf.one_hot(labels, 4)
+            loss = tf.losses.softmax_cross_entropy(one_hot, logits)
+            expected = tf.losses.softmax_cross_entropy(one_hot, logits, label_smoothing=0.1)
+            ours = smoothed_loss(loss, tf.constant(logits), 0.1)
+            ours, expected = session.run([ours, expected])
+        np.testing.assert_allclose(ours, expected, rtol=1e-5)
+
+    def test_of_nothing_adds_nothing_to_the_graph(self):
+        loss = object()
+        assert smoothed_loss(loss, None, 0.0) is loss

@@ -1,4 +1,4 @@
-"""Operations of the training graph: dropout that can be repeated, faster 1x1 gradients."""
+"""Operations of the training graph: repeatable dropout, label smoothing, faster 1x1 gradients."""
 
 from __future__ import annotations
 
@@ -71,6 +71,23 @@ def reproducible_dropout(
         random_bytes = tf.reshape(tf.bitcast(words, tf.uint8), [batch, -1])
         mask = tf.reshape(tf.gather(DROPOUT_MASKS, tf.cast(random_bytes, tf.int32)), [batch, -1])
         return inputs * tf.reshape(mask[:, : np.prod(shape)], inputs.shape)
+
+
+def smoothed_loss(loss: tf.Tensor, logits: tf.Tensor, smoothing: float) -> tf.Tensor:
+    """The mean cross-entropy with label smoothing; with a smoothing of 0, the loss as it is.
+
+    C. Szegedy et al., "Rethinking the Inception Architecture for Computer Vision" (arXiv
+    1512.00567, section 7): a share of each label is spread evenly over all classes.
+
+    Args:
+      loss: float32 scalar, the mean cross-entropy of the batch in nats.
+      logits: float32 [batch, classes].
+      smoothing: the share, 0..1.
+    """
+    if smoothing == 0:
+        return loss
+    with tf.name_scope("label_smoothing"):
+        return (1 - smoothing) * loss - smoothing * tf.reduce_mean(tf.nn.log_softmax(logits))
 
 
 POINTWISE = "PointwiseConv2D"

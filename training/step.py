@@ -17,7 +17,11 @@ from squeezenet_model import SqueezeNetModel
 from training.batches import ALONE, Share
 from training.initial_weights import model_scope
 from training.input_pipeline import Batch, standardized
-from training.ops import pointwise_as_matrix_products, with_reproducible_dropout
+from training.ops import (
+    pointwise_as_matrix_products,
+    smoothed_loss,
+    with_reproducible_dropout,
+)
 from training.optimizers import apply_gradients, learning_rate
 from training.recipe import Schedule
 from training.runtime import tower_device
@@ -131,7 +135,8 @@ def build_towers(
         ):
             logits = tower.model_layers(standardized(crops, model), is_training=True)
             loss, accuracy = tower.loss_and_accuracy(logits, labels)
-            gradients = tf.gradients(loss, tf.trainable_variables())
+            objective = smoothed_loss(loss, logits, schedule.recipe.label_smoothing)
+            gradients = tf.gradients(objective, tf.trainable_variables())
             towers.append(Gradients(gradients, loss, accuracy))
     with tf.name_scope("average_gradients"):
         gradients, losses, accuracies = zip(*towers, strict=True)
