@@ -157,7 +157,8 @@ def train(
         checkpoints, health = Checkpoints(run_dir), Health(model.output_size)
 
         with cluster.session(interruption) as session:
-            step = cluster.broadcast(session, checkpoints.restore_or_initialize(session))
+            step = checkpoints.restore_or_initialize(session)
+            step = cluster.broadcast(session, step, schedule)
             batches.start_at(session, step)
             progress.started(session, step)
             if run_dir and step and schedule.is_evaluated(step):  # a killed run may lack it

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 
 from training.command import Interruption
+from training.recipe import Share
 from training.runtime import session_config
 
 
@@ -17,16 +18,10 @@ class Alone:
     """A process that trains on its own; `cluster.task.Task` documents the interface."""
 
     is_chief = True
+    share = Share()
     all_reduce = None
     interruption = Interruption
     joined = device = staticmethod(contextlib.nullcontext)
-
-    @property
-    def share(self):
-        """All of every batch."""
-        from training import batches  # it imports numpy, which --help does not wait for
-
-        return batches.ALONE
 
     def session(self, interruption):
         """A plain session."""
@@ -34,7 +29,7 @@ class Alone:
 
         return tf.Session(config=session_config())
 
-    def broadcast(self, session, step):
+    def broadcast(self, session, step, schedule):
         """Nobody to tell; returns the step."""
         return step
 

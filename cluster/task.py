@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import signal
 import socket
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
@@ -15,8 +17,8 @@ import tensorflow.compat.v1 as tf
 
 from cluster.config import START_SECONDS, Config
 from training import RunError, Stopped
-from training.batches import Share
 from training.command import Interruption
+from training.recipe import Schedule, Share
 from training.runtime import session_config
 from training.step import Gradients, TrainingStep
 
@@ -33,7 +35,7 @@ LOSSES = (
 )
 SIGNALS = [getattr(signal, name) for name in Interruption.SIGNALS if hasattr(signal, name)]
 GROUP_KEY = 1  # of the collective operations: all tasks are one group
-REDUCE_KEY, BARRIER_KEY, FIRST_BROADCAST_KEY = 1, 2, 100
+REDUCE_KEY, BARRIER_KEY, SCHEDULE_KEY, FIRST_BROADCAST_KEY = 1, 2, 3, 100
 # What an HTTP/2 client says first, with an empty SETTINGS frame; a gRPC server answers at once.
 GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
 ANSWERS, SILENT, CLOSED = "answers", "silent", "closed"  # states of a task's port
@@ -66,16 +68,13 @@ class SharedInterruption(Interruption):
 class Task:
     """This process as one of the tasks that train together."""
 
-    name: str  # "chief" or "worker 0", for people
-    is_chief: bool  # whether it saves, evaluates and shows the run
-    share: Share  # which part of every batch it trains on
     interruption = SharedInterruption  # the kind that the training loop obeys
 
     def __init__(self, config: Config):
         index = config.index + (config.job == "worker")
-        self.name = list(config.tasks)[index]
-        self.is_chief = index == 0
-        self.share = Share(index, len(config.tasks))
+        self.name = list(config.tasks)[index]  # "chief" or "worker 0", for people
+        self.is_chief = index == 0  # it saves, evaluates and shows the run
+        self.share = Share(index, len(config.tasks))  # which part of every batch it trains on
         self._config, self._server = config, None
         self._others = {n: a for n, a in config.tasks.items() if n != self.name}
         self._device = f"/job:{config.job}/task:{config.index}"
@@ -132,20 +131,25 @@ class Task:
             ]
         return Gradients(gradients, loss, accuracy)
 
-    def broadcast(self, session: tf.Session, step: int) -> int:
-        """Gives every task the chief's variables; returns the chief's step."""
-        copies = []
+    def broadcast(self, session: tf.Session, step: int, schedule: Schedule) -> int:
+        """Gives every task the chief's variables; returns the chief's step.
+
+        Raises RunError if this task was started with another schedule than the chief.
+        """
+        same = dataclasses.replace(schedule, num_towers=1, num_gpus=0)
+        own = zlib.crc32(repr(same).encode())
         with tf.name_scope("broadcast"):
-            for key, variable in enumerate(tf.global_variables(), FIRST_BROADCAST_KEY):
-                options = {"shape": variable.shape, "instance_key": key, **self._group}
-                if self.is_chief:
-                    value = variable.read_value()
-                    copies.append(tf.raw_ops.CollectiveBcastSend(input=value, **options))
-                else:
-                    dtype = variable.dtype.base_dtype
-                    value = tf.raw_ops.CollectiveBcastRecv(T=dtype, **options)
-                    copies.append(variable.assign(value, read_value=False))
-        session.run(tf.group(copies))
+            chiefs = self._from_chief(tf.constant(own, tf.int64), SCHEDULE_KEY)
+            copies = [
+                variable.assign(self._from_chief(variable.read_value(), key), read_value=False)
+                for key, variable in enumerate(tf.global_variables(), FIRST_BROADCAST_KEY)
+            ]
+        if session.run(chiefs) != own:
+            raise RunError(
+                f"{self.name}: its flags or its number of images differ from the chief's; start "
+                "all tasks with the same flags and data."
+            )
+        session.run(copies)
         return int(session.run(tf.train.get_global_step()))
 
     def wait_for_all(self, session: tf.Session) -> None:
@@ -177,6 +181,12 @@ class Task:
     def _mean_over_tasks(self, vector: tf.Tensor, key: int) -> tf.Tensor:
         options = {"merge_op": "Add", "final_op": "Div", "subdiv_offsets": [0], **self._group}
         return tf.raw_ops.CollectiveReduce(input=vector, instance_key=key, **options)
+
+    def _from_chief(self, value: tf.Tensor, key: int) -> tf.Tensor:
+        options = {"shape": value.shape, "instance_key": key, **self._group}
+        if self.is_chief:
+            return tf.raw_ops.CollectiveBcastSend(input=value, **options)
+        return tf.raw_ops.CollectiveBcastRecv(T=value.dtype, **options)
 
     def _session_config(self) -> tf.ConfigProto:
         config = session_config()

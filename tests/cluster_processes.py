@@ -118,10 +118,16 @@ class Process:
 
 
 @contextlib.contextmanager
-def running_tasks(count, flags, cwd, **environment):
-    """The tasks of a cluster, the chief first; those that still run at the end are killed."""
-    configs = task_configs(count).values()
-    processes = [Process(config, flags, cwd, environment) for config in configs]
+def running_tasks(flags, cwd, **environment):
+    """The tasks of a cluster, the chief first; those that still run at the end are killed.
+
+    Args:
+      flags: of each task.
+    """
+    configs = task_configs(len(flags)).values()
+    processes = [
+        Process(config, own, cwd, environment) for config, own in zip(configs, flags, strict=True)
+    ]
     try:
         yield processes
     finally:

@@ -78,7 +78,7 @@ def processes_in(folder):
 
 def undisturbed(count, folder):
     folder.mkdir()
-    with running_tasks(count, FLAGS, folder) as tasks:
+    with running_tasks([FLAGS] * count, folder) as tasks:
         ends = [each.ended() for each in tasks]
     assert [code for code, _ in ends] == [0] * count, ends
     return digest(ends[0][1])
@@ -96,7 +96,7 @@ def test_random_faults_cost_nothing(pytestconfig, tmp_path):
         folder.mkdir()
         codes = None
         while codes != [0] * count:
-            with running_tasks(count, FLAGS, folder) as tasks:
+            with running_tasks([FLAGS] * count, folder) as tasks:
                 fault = Fault(rng, count) if left and rng.random() < 0.8 else None
                 print(f"\nrun {runs}, {count} tasks: {fault or 'undisturbed'}", flush=True)
                 if fault:

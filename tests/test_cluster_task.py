@@ -22,7 +22,7 @@ FLAGS = ["--batch_size", "32", "--num_epochs", "1", "--eval_every", "2", "--run_
 
 def two_tasks(cwd, **environment):
     """The chief and worker 0 of a cluster."""
-    return running_tasks(2, FLAGS, cwd, **environment)
+    return running_tasks([FLAGS, FLAGS], cwd, **environment)
 
 
 def variables(checkpoint):
@@ -77,6 +77,14 @@ class TestARun:
         process = train_here(*FLAGS, "--batch_size", 64, cwd=undisturbed[0])
         assert process.returncode == 0, process.stderr
         assert process.stdout.startswith(f"step {LAST_STEP}: test accuracy ")
+
+
+def test_a_task_with_other_flags_than_the_chief_ends_the_run(tmp_path):
+    with running_tasks([FLAGS, [*FLAGS, "--seed", "1"]], tmp_path) as processes:
+        ends = [each.ended() for each in processes]
+    assert [code for code, _ in ends] == [2, 2], ends
+    assert "worker 0: its flags or its number of images differ from the chief's" in ends[1][1]
+    assert not list((tmp_path / "run").glob("model.ckpt-*"))
 
 
 @pytest.mark.parametrize(("killed", "name"), [("worker", "worker 0"), ("chief", "chief")])

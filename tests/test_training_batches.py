@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from data import Dataset, Split
-from training.batches import ALONE, Share, batch_at, batch_indices, random_offsets
+from training.batches import batch_at, batch_indices, random_offsets
+from training.recipe import ALONE, Share
 
 
 class TestOrder:

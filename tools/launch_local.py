@@ -64,8 +64,8 @@ def run_tasks(workers: int, train_flags: list[str], interruption: Interruption) 
     processes, unread = {}, Event()
     with ThreadPoolExecutor(workers) as printers:
         try:
-            for name, config in task_configs(workers).items():
-                processes[name] = start(train_flags, config)
+            for index, (name, config) in enumerate(task_configs(workers).items()):
+                processes[name] = start(train_flags, config, index, workers)
             for name, process in processes.items():  # no thread before all processes are forked
                 printers.submit(print_lines, name, process, unread)
             code = wait(processes, interruption, unread)
@@ -134,14 +134,18 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def start(train_flags: list[str], config: str) -> Popen:
+def start(train_flags: list[str], config: str, index: int, workers: int) -> Popen:
     """Starts a task in a session of its own, so that Ctrl-C reaches it only through `wait`.
 
-    Linux kills it with the launcher. Elsewhere the chief, unread, ends at its next line.
+    On Linux it gets cores of its own, if there are enough, and is killed with the launcher.
+    Elsewhere the chief, unread, ends at its next line.
     """
 
-    def die_with_parent():
+    def in_the_task():
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        cores = sorted(os.sched_getaffinity(0))
+        if workers <= len(cores):
+            os.sched_setaffinity(0, cores[index::workers])
 
     return Popen(
         [sys.executable, str(TRAIN), *train_flags],
@@ -152,7 +156,7 @@ def start(train_flags: list[str], config: str) -> Popen:
         text=True,
         errors="replace",
         start_new_session=True,
-        preexec_fn=die_with_parent if sys.platform == "linux" else None,
+        preexec_fn=in_the_task if sys.platform == "linux" else None,
     )
 
 

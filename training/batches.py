@@ -8,33 +8,13 @@ their state in the session, and begin anew with each.)
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
 
 import numpy as np
 
 from data import Dataset
+from training.recipe import ALONE, Share
 
 ORDER, CROPS = range(2)  # what a random stream is for; keeps the streams of one seed apart
-
-
-class Share(NamedTuple):
-    """Which part of each batch a task of a cluster trains on.
-
-    Attributes:
-      index: of the task, 0 to count - 1; 0 for a process on its own.
-      count: tasks that train.
-    """
-
-    index: int = 0
-    count: int = 1
-
-    def part(self, batch_size: int) -> slice:
-        """Its places in a batch of batch_size images, a multiple of count."""
-        size = batch_size // self.count
-        return slice(self.index * size, (self.index + 1) * size)
-
-
-ALONE = Share()
 
 
 @functools.lru_cache(maxsize=2)

@@ -12,8 +12,8 @@ import tensorflow.compat.v1 as tf
 
 from data import DataError, Dataset
 from squeezenet_model import SqueezeNetModel
-from training.batches import ALONE, Share, batch_at
-from training.recipe import Schedule
+from training.batches import batch_at
+from training.recipe import ALONE, Schedule, Share
 
 PREFETCHED_BATCHES = 4  # made ahead, so that a step never waits for its batch
 

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import os
+from typing import NamedTuple
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,6 +134,26 @@ class Schedule:
     def is_evaluated(self, step: int) -> bool:
         """Whether the checkpoint of a step is evaluated: every eval_every steps, and the last."""
         return step % self.eval_every == 0 or step >= self.total_steps
+
+
+class Share(NamedTuple):
+    """Which part of each batch a task of a cluster trains on.
+
+    Attributes:
+      index: of the task, 0 to count - 1; 0 for a process on its own.
+      count: tasks that train.
+    """
+
+    index: int = 0
+    count: int = 1
+
+    def part(self, batch_size: int) -> slice:
+        """Its places in a batch of batch_size images, a multiple of count."""
+        size = batch_size // self.count
+        return slice(self.index * size, (self.index + 1) * size)
+
+
+ALONE = Share()
 
 
 def num_epochs(dataset_name: str) -> float:

@@ -14,7 +14,6 @@ from typing import NamedTuple
 import tensorflow.compat.v1 as tf
 
 from squeezenet_model import SqueezeNetModel
-from training.batches import ALONE, Share
 from training.initial_weights import model_scope
 from training.input_pipeline import Batch, standardized
 from training.ops import (
@@ -23,7 +22,7 @@ from training.ops import (
     with_reproducible_dropout,
 )
 from training.optimizers import apply_gradients, learning_rate
-from training.recipe import Schedule
+from training.recipe import ALONE, Schedule, Share
 from training.runtime import tower_device
 from training.scope_scalars import SUMMARY_STEPS, scope_scalars
 
