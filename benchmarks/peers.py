@@ -2,10 +2,12 @@
 
 All of them train the chapter's net on CIFAR-10 with batches of 128 (the course with 32 as well),
 the same crops and flips, and Adam; train.py also with what it does by default, which costs more.
+--compare has SqueezeNet v1.1 in training and at work instead.
+
 Each is a process of its own. They take turns, a few seconds each, round after round, and each round
 begins with another one; ratios are taken within a round, so that a machine that is slow for a
-minute is slow for all. A line more measures products of matrices, and what share of that
-rate train.py reaches.
+minute is slow for all. A line more measures products of matrices, and what share of that rate
+train.py reaches.
 
 The peers' packages are installed once (benchmarks/requirements-peers.txt says how).
 """
@@ -62,13 +64,27 @@ CONTENDERS = {
     "JAX/Flax": Kind("jax_flax", is_peer=True),
     MATRIX_PRODUCT: Kind("matrix_product"),
 }
+# SqueezeNet v1.1 at 224 pixels: Adam on all layers with batches of 32, and one image at a time on
+# one thread.
+COMPARISONS = {
+    "chapter": CONTENDERS,
+    "squeezenet1_1": {
+        OURS: Kind("squeezenet11", ("train",)),
+        "PyTorch": Kind("pytorch_squeezenet11", ("train",), is_peer=True),
+    },
+    "squeezenet1_1_inference": {
+        OURS: Kind("squeezenet11", ("classify",)),
+        "PyTorch": Kind("pytorch_squeezenet11", ("classify",), is_peer=True),
+    },
+}
 
 
 class Contender:
     """A contender's process, which trains when it is told to.
 
     Args:
-      name: one of CONTENDERS.
+      name: what to call it.
+      kind: what to run.
       flags: of the command line.
       log: file for what it prints.
 
@@ -76,8 +92,7 @@ class Contender:
       RunError: it does not get as far as training.
     """
 
-    def __init__(self, name: str, flags: argparse.Namespace, log: Path):
-        kind = CONTENDERS[name]
+    def __init__(self, name: str, kind: Kind, flags: argparse.Namespace, log: Path):
         self._name, self._log = name, log
         python = flags.peers_python if kind.is_peer else sys.executable
         command = [python, "-m", f"benchmarks.contenders.{kind.module}", flags.data_dir]
@@ -118,6 +133,7 @@ def main(arguments: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
+    add("--compare", choices=COMPARISONS, default="chapter", help="default: %(default)s")
     add("--data_dir", type=Path, default=Path("data/downloads"), help="default: %(default)s")
     add("--peers_python", type=Path, default=PEERS_PYTHON, help="default: %(default)s")
     add("--rounds", type=positive(int, 10_000), default=15, help="default: %(default)s")
@@ -126,7 +142,6 @@ def main(arguments: list[str] | None = None) -> int:
         "--contenders",
         nargs="+",
         choices=CONTENDERS,
-        default=list(CONTENDERS),
         metavar="NAME",
         help=f"beside {OURS} (default: all of {', '.join(CONTENDERS)})",
     )
@@ -139,8 +154,11 @@ def compare(flags: argparse.Namespace) -> int:
     Raises:
       RunError: one of them does not run.
     """
-    names = list(dict.fromkeys([OURS, *flags.contenders]))
-    if not flags.peers_python.exists() and any(CONTENDERS[name].is_peer for name in names):
+    kinds = COMPARISONS[flags.compare]
+    names = list(dict.fromkeys([OURS, *(flags.contenders or kinds)]))
+    if unknown := [name for name in names if name not in kinds]:
+        raise RunError(f"--contenders {unknown[0]}: is not part of --compare {flags.compare}.")
+    if not flags.peers_python.exists() and any(kinds[name].is_peer for name in names):
         raise RunError(
             f"--peers_python {flags.peers_python}: is not there; "
             "benchmarks/requirements-peers.txt says how to install the peers."
@@ -149,7 +167,7 @@ def compare(flags: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as logs, contextlib.ExitStack() as stack:
         contenders = {}
         for number, name in enumerate(tqdm(names, desc="starting", leave=False, disable=None)):
-            contenders[name] = Contender(name, flags, Path(logs, f"{number}.log"))
+            contenders[name] = Contender(name, kinds[name], flags, Path(logs, f"{number}.log"))
             stack.callback(contenders[name].close)
         for number in tqdm(range(flags.rounds), unit=" rounds", leave=False, disable=None):
             first = number % len(names)

@@ -17,7 +17,9 @@ def flags(tmp_path):
 
 
 def test_a_contender_works_when_it_is_its_turn(flags, tmp_path):
-    contender = peers.Contender(peers.MATRIX_PRODUCT, flags, tmp_path / "log")
+    contender = peers.Contender(
+        peers.MATRIX_PRODUCT, peers.CONTENDERS[peers.MATRIX_PRODUCT], flags, tmp_path / "log"
+    )
     try:
         rates = [contender.take_turn(0.1) for _ in range(2)]
     finally:
@@ -27,8 +29,9 @@ def test_a_contender_works_when_it_is_its_turn(flags, tmp_path):
 
 
 def test_one_that_does_not_run_is_named_with_its_reason(flags, tmp_path):
+    kind = peers.CONTENDERS["course, batch 32"]
     with pytest.raises(RunError, match=r"course, batch 32: does not run \(.*holds no CIFAR-10"):
-        peers.Contender("course, batch 32", flags, tmp_path / "log")
+        peers.Contender("course, batch 32", kind, flags, tmp_path / "log")
 
 
 def test_says_how_to_install_the_peers(flags, capsys):

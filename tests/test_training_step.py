@@ -1,5 +1,7 @@
 """The towers: the mathematics of one net, the names of one net, masks that can be repeated."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from squeezenet_model import SqueezeNetModel, tf
 from tests.conftest import short_schedule
 from training.input_pipeline import Batch
 from training.ops import reproducible_dropout, with_reproducible_dropout
-from training.recipe import CHAPTER, towers_for
+from training.recipe import CHAPTER, FINE_TUNED, towers_for
 from training.runtime import session_config
 from training.step import build_training_step
 
@@ -184,3 +186,19 @@ class TestTheChaptersRecipeInOneTower:
         assert "Adam/update_fire1/squeeze/kernel/ResourceApplyAdam" in theirs
         for name, node in theirs.items():
             assert ours.get(name) == node, name
+
+
+def test_frozen_layers_keep_their_weights_to_the_bit():
+    recipe = dataclasses.replace(FINE_TUNED, frozen=0.5)
+    crops = np.random.default_rng(0).integers(0, 256, [8, 3 * 8 * 8]).astype(np.float32)
+    with tf.Graph().as_default(), tf.Session() as session:
+        global_step = tf.train.get_or_create_global_step().read_value()
+        batch = Batch(global_step, tf.constant(crops), tf.constant([0, 1, 2, 0, 1, 2, 0, 1]))
+        schedule = short_schedule(num_towers=2, batch_size=8, recipe=recipe)
+        step = build_training_step(SmallNet(8, 8, 3), batch, schedule)
+        session.run(tf.global_variables_initializer())
+        before = session.run(tf.trainable_variables())
+        session.run(step)
+        after = session.run(tf.trainable_variables())
+    changed = [old.tobytes() != new.tobytes() for old, new in zip(before, after, strict=True)]
+    assert changed == [False] * 8 + [True] * 8

@@ -116,8 +116,11 @@ def build_chapters_step(
 def build_towers(
     model: SqueezeNetModel, batch: Batch, schedule: Schedule, share: Share
 ) -> Gradients:
-    """The means over the towers, each of which works on its own part of the batch."""
-    num_towers = schedule.num_towers
+    """The means over the towers, each of which works on its own part of the batch.
+
+    The gradients of frozen layers are zero, with which Adam leaves them as they are.
+    """
+    num_towers, recipe = schedule.num_towers, schedule.recipe
     tower_batch = batch.crops.shape[0] // num_towers
     first_image = share.part(schedule.batch_size).start
     towers = []
@@ -129,13 +132,16 @@ def build_towers(
         with (
             tf.name_scope(f"tower_{index}"),
             tower_device(index, schedule.num_gpus),
-            model_scope(schedule.recipe),
+            model_scope(recipe),
             pointwise_as_matrix_products(),
         ):
             logits = tower.model_layers(standardized(crops, model), is_training=True)
             loss, accuracy = tower.loss_and_accuracy(logits, labels)
-            objective = smoothed_loss(loss, logits, schedule.recipe.label_smoothing)
-            gradients = tf.gradients(objective, tf.trainable_variables())
+            objective = smoothed_loss(loss, logits, recipe.label_smoothing)
+            variables = tf.trainable_variables()
+            first = round(recipe.frozen * len(variables))
+            gradients = [tf.zeros(variable.shape) for variable in variables[:first]]
+            gradients += tf.gradients(objective, variables[first:])
             towers.append(Gradients(gradients, loss, accuracy))
     with tf.name_scope("average_gradients"):
         gradients, losses, accuracies = zip(*towers, strict=True)
