@@ -101,14 +101,14 @@ def print_report(results: dict, run_dir: Path) -> None:
             f"{results['images']:,} images)",
         ),
         (f"{split} loss", f"{results['loss']:.4f}"),
-        ("of each class", "  ".join(classes[:5])),
+        ("per class", "  ".join(classes[:5])),
         *(("", "  ".join(classes[i : i + 5])) for i in range(5, len(classes), 5)),
         ("parameters", f"{results['parameters']:,}"),
     ]
     if results.get("images_per_second"):
         rows.append(("training speed", f"{results['images_per_second']:,.0f} images/s"))
     rows.append(("checkpoint", results["checkpoint"]))
-    rows.append(("to look inside", tensorboard_command(run_dir)))
+    rows.append(("in TensorBoard", tensorboard_command(run_dir)))
     print()
     width = max(len(name) for name, _ in rows)
     for name, text in rows:

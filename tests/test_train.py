@@ -45,7 +45,7 @@ class TestATrainingRun:
             r"parameters +146,570",
             r"training speed +[\d,]+ images/s",
             r"checkpoint +runs/digits/model\.ckpt-375",
-            r"to look inside +\S*tensorboard --logdir runs/digits",
+            r"in TensorBoard +\S*tensorboard --logdir runs/digits",
         ):
             assert re.search(f"^{line}$", trained.stdout, re.MULTILINE), line
 
