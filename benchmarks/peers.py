@@ -120,8 +120,8 @@ class Contender:
     def _answer(self) -> str:
         answer = self._process.stdout.readline()
         if not answer:
-            last = self._log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
-            raise RunError(f"{self._name}: does not run ({last[-1]}); leave it out, or fix that.")
+            last = self._log.read_text(errors="replace").strip().splitlines() or ["no output"]
+            raise RunError(f"{self._name}: does not run ({last[-1]}); fix it, or leave it out.")
         return answer
 
 
@@ -137,13 +137,18 @@ def main(arguments: list[str] | None = None) -> int:
     add("--data_dir", type=Path, default=Path("data/downloads"), help="default: %(default)s")
     add("--peers_python", type=Path, default=PEERS_PYTHON, help="default: %(default)s")
     add("--rounds", type=positive(int, 10_000), default=15, help="default: %(default)s")
-    add("--seconds", type=positive(float, 3_600), default=3.0, help="a turn (default: %(default)s)")
+    add(
+        "--seconds",
+        type=positive(float, 3_600),
+        default=3.0,
+        help="per turn (default: %(default)s)",
+    )
     add(
         "--contenders",
         nargs="+",
         choices=CONTENDERS,
         metavar="NAME",
-        help=f"beside {OURS} (default: all of {', '.join(CONTENDERS)})",
+        help=f"what to compare with {OURS} (default: all of {', '.join(CONTENDERS)})",
     )
     return run_command(parser.prog, compare, parser.parse_args(arguments))
 
@@ -160,7 +165,7 @@ def compare(flags: argparse.Namespace) -> int:
         raise RunError(f"--contenders {unknown[0]}: is not part of --compare {flags.compare}.")
     if not flags.peers_python.exists() and any(kinds[name].is_peer for name in names):
         raise RunError(
-            f"--peers_python {flags.peers_python}: is not there; "
+            f"--peers_python {flags.peers_python}: does not exist; "
             "benchmarks/requirements-peers.txt says how to install the peers."
         )
     rates = {name: [] for name in names}

@@ -43,8 +43,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser = Parser(prog="benchmarks.scaling", description="Measure and predict clusters.")
     add = parser.add_argument
     add("--rounds", type=positive(int, 1_000), default=3, help="default: %(default)s")
-    add("--gigabits", type=positive(float, 10_000), default=10.0, help="a second (default: 10)")
-    add("--latency", type=positive(float, 1e6), default=50.0, help="microseconds (default: 50)")
+    add(
+        "--gigabits",
+        type=positive(float, 10_000),
+        default=10.0,
+        help="the network's gigabits per second (default: 10)",
+    )
+    add(
+        "--latency",
+        type=positive(float, 1e6),
+        default=50.0,
+        help="the network's latency in microseconds (default: 50)",
+    )
     return run_command(parser.prog, scaling, parser.parse_args(arguments))
 
 
@@ -156,8 +166,8 @@ def step_seconds(tasks: int, batch: int) -> float:
         ) as process:
             output, _ = process.communicate()
         if process.returncode:
-            last = (output.strip().splitlines() or ["it said nothing"])[-1]
-            raise RunError(f"{' '.join(command)}: failed ({last}); try it alone.")
+            last = (output.strip().splitlines() or ["no output"])[-1]
+            raise RunError(f"{' '.join(command)}: failed ({last}); run it by itself to see why.")
         results = json.loads(Path(run_dir, "results.json").read_text())
     return tasks * batch / results["images_per_second"]
 

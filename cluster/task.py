@@ -91,7 +91,7 @@ class Task:
             self._server = tf.train.Server(addresses, job, index, config=self._session_config())
         except tf.errors.OpError as error:
             raise RunError(
-                f"{self.name}: cannot listen at {addresses[job][index]} ({error.message}); stop "
+                f"{self.name}: cannot listen on {addresses[job][index]} ({error.message}); stop "
                 "the program that uses the port, or correct TF_CONFIG."
             ) from None
         started, next_report = time.monotonic(), 0.0
@@ -176,7 +176,7 @@ class Task:
             if absent := self.absent():
                 return self.lost(absent)
             time.sleep(POLL_SECONDS)
-        return self.lost([f"a task, which has been restarted since ({type(error).__name__})"])
+        return self.lost([f"a task that has been restarted since ({type(error).__name__})"])
 
     def _mean_over_tasks(self, vector: tf.Tensor, key: int) -> tf.Tensor:
         options = {"merge_op": "Add", "final_op": "Div", "subdiv_offsets": [0], **self._group}
@@ -252,7 +252,7 @@ class WatchedSession(tf.Session):
                 raise task.lost(lost)
             if now >= next_report:
                 next_report = now + REPORT_SECONDS
-                whom = ", ".join(absent) or "the operation to end; all other tasks answer"
+                whom = ", ".join(absent) or "the operation to finish; all other tasks respond"
                 print(f"{task.name}: waiting for {whom}", flush=True)
         try:
             value = result.result()

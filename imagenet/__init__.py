@@ -62,7 +62,7 @@ def tensorflowcv(net: str, release: str, member: str, sha1: str, top1: str) -> P
         resize_dim=RESIZE_DIM,
         source="O. Sémery, tensorflowcv (github.com/osmr/imgclsmob)",
         license="MIT",
-        accuracy=f"top-1 {top1} on ImageNet's 50,000 validation images, says its publisher",
+        accuracy=f"top-1 {top1} on ImageNet's 50,000 validation images, according to its publisher",
         preprocessing=MEAN_AND_STD,
     )
 
@@ -96,9 +96,9 @@ PUBLISHED = {
         source="S. Han and others, the paper's compressed model "
         "(github.com/songhan/SqueezeNet-Deep-Compression)",
         license="BSD 2-Clause",
-        accuracy="top-1 57.5% on ImageNet's validation images, says the paper (table 2)",
-        preprocessing="as published, BGR values of 0..255 minus (104, 117, 123); here that is "
-        f"folded into conv1, so that the net takes the same as the other two: {MEAN_AND_STD}",
+        accuracy="top-1 57.5% on ImageNet's validation images, according to the paper (table 2)",
+        preprocessing="as published, BGR values of 0..255 minus (104, 117, 123); here this is "
+        f"folded into conv1, so that the net takes the same input as the other two: {MEAN_AND_STD}",
     ),
 }
 

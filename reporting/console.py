@@ -127,10 +127,10 @@ def print_classes(results: dict) -> None:
     if len(names) <= MOST_COLUMNS:
         matrix = [("", *names)]
         matrix += [(name, *map(str, row)) for name, row in zip(names, counts, strict=True)]
-        print(f"\nof each class (rows), taken for (columns)\n{aligned(matrix, left=(0,))}")
+        print(f"\ntrue class (rows), predicted class (columns)\n{aligned(matrix, left=(0,))}")
     print(
         f"\nexpected calibration error {results['calibration_error']:.2%} "
-        "(how far off the probabilities are)"
+        "(how far the probabilities are from the accuracy)"
     )
 
 

@@ -190,8 +190,8 @@ class EventWriters:
         except WRITE_ERRORS as error:
             raise RunError(
                 f"{self._run_dir}: the events for TensorBoard cannot be written ({reason(error)}); "
-                "free or repair the disk, then run the same command again to resume from the last "
-                "checkpoint."
+                "free some space or fix the disk, then run the same command again to resume from "
+                "the last checkpoint."
             ) from error
 
 

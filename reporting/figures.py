@@ -42,9 +42,9 @@ def write_image(image: Image.Image, path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path, png(image))
-        print(f"\ndrawn in {path}")
+        print(f"\nsaved to {path}")
     except OSError as error:  # somebody else's run, for instance: all that was asked is printed
-        print(f"{path}: not drawn ({error.strerror})", file=sys.stderr)
+        print(f"{path}: not saved ({error.strerror})", file=sys.stderr)
 
 
 def records_to_images(records: np.ndarray, dim: int) -> np.ndarray:

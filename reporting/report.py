@@ -62,7 +62,8 @@ def report(
             print_evaluation(evaluation, split_name)
         if evaluation is None:
             raise RunError(
-                f"{run_dir}: nothing is training there, and it has no intact checkpoint."
+                f"{run_dir}: nothing is training there, and it has no intact checkpoint; train "
+                "first."
             )
         results = evaluator.summarize(evaluation, split_name)
     print_report(results, run_dir)

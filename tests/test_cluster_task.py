@@ -160,7 +160,7 @@ class TestTheStart:
 
     def test_names_a_port_that_is_taken(self, config):
         host, port = config.addresses["chief"][0].split(":")
-        taken = pytest.raises(RunError, match=f"chief: cannot listen at {host}:{port}")
+        taken = pytest.raises(RunError, match=f"chief: cannot listen on {host}:{port}")
         with socket.create_server((host, int(port))), taken, Task(config).joined():
             pass
 

@@ -95,7 +95,7 @@ class TestSettingsFiles:
     def test_are_read_or_named(self, folder, content):
         for name in ("settings.json", "trainer.json"):
             (folder / name).write_bytes(content)
-        with pytest.raises(RunError, match=r"settings\.json: is not the settings of a run"):
+        with pytest.raises(RunError, match=r"settings\.json: does not hold the settings of a run"):
             read_settings(folder)
         assert "process" in holder(folder)
 
@@ -105,7 +105,7 @@ class TestSettingsFiles:
         (folder / "settings.json").write_text(json.dumps(settings))
         read, sentence = answer(folder)
         if read is None:
-            assert "settings.json: is not the settings of a run" in sentence
+            assert "settings.json: does not hold the settings of a run" in sentence
             assert sentence.isprintable()
             assert len(sentence) < 1_000
             return

@@ -134,10 +134,10 @@ class TestWriting:
     def test_says_where(self, tmp_path, capsys):
         path = tmp_path / "new" / "image.png"
         figures.write_image(Image.new("RGB", (2, 3)), path)
-        assert capsys.readouterr().out == f"\ndrawn in {path}\n"
+        assert capsys.readouterr().out == f"\nsaved to {path}\n"
         assert Image.open(path).size == (2, 3)
 
     def test_where_it_cannot_says_why(self, tmp_path, capsys):
         (tmp_path / "file").write_text("")
         figures.write_image(Image.new("RGB", (2, 3)), tmp_path / "file" / "image.png")
-        assert "not drawn (" in capsys.readouterr().err
+        assert "not saved (" in capsys.readouterr().err

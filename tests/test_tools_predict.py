@@ -95,7 +95,9 @@ def test_settings_of_another_net_are_one_sentence(run, folder, trained, tmp_path
         (tmp_path / "run" / "settings.json").write_text(json.dumps(settings | change))
         code, out, err = run(folder, run_dir=tmp_path / "run")
         assert (code, out, err.count("\n")) == (2, "", 1), change
-        assert re.search(r"settings\.json(: is not the settings of a run| describes a net)", err)
+        assert re.search(
+            r"settings\.json(: does not hold the settings of a run| describes a net)", err
+        )
 
 
 def test_takes_a_file_whose_name_looks_like_a_glob(run, folder, tmp_path):

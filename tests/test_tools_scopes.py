@@ -72,7 +72,7 @@ class TestAComparison:
         code, out, _ = run("--compare", trained.run_dir, tmp_path)
         drawing = tmp_path / "scopes_compared_with_digits.png"
         assert code == 0
-        assert f"drawn in {drawing}" in out
+        assert f"saved to {drawing}" in out
         with Image.open(drawing) as image:
             assert image.width == 800
 

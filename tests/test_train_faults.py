@@ -214,7 +214,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over(undisturbed, tmp_path):
     data.write_bytes(whole[: len(whole) // 2])
     process = train_here(*FLAGS, cwd=folder)
     assert process.returncode == 0
-    assert f"model.ckpt-{LAST_STEP}: passed over, it is damaged" in process.stderr
+    assert f"model.ckpt-{LAST_STEP}: skipped because it is damaged" in process.stderr
     assert process.stdout.startswith("step 46: test accuracy")
     assert data.read_bytes() == whole
     assert curves(folder) == curves(undisturbed)

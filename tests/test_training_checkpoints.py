@@ -59,7 +59,7 @@ def test_passes_over_a_damaged_one_and_names_it(run_dir, capfd, name, damage):
         content[len(content) // 4] ^= 1  # the end of an index is padding that nobody reads
         path.write_bytes(content)
     assert newest_checkpoint(run_dir) == str(run_dir / "model.ckpt-90")
-    assert "model.ckpt-100: passed over" in capfd.readouterr().err
+    assert "model.ckpt-100: skipped" in capfd.readouterr().err
 
 
 def test_says_nothing_of_one_that_another_process_has_not_written_to_its_end(run_dir, capfd):
@@ -74,7 +74,7 @@ def test_passes_over_what_is_no_checkpoint_of_a_training(run_dir, capfd):
         session.run(variable.initializer)
         tf.train.Saver().save(session, str(run_dir / "model.ckpt"), 200, write_meta_graph=False)
     assert newest_checkpoint(run_dir) == str(run_dir / "model.ckpt-100")
-    assert "model.ckpt-200: passed over, it is damaged (no global_step in it)" in (
+    assert "model.ckpt-200: skipped because it is damaged (it has no global_step)" in (
         capfd.readouterr().err
     )
 

@@ -44,7 +44,7 @@ class TestANetThatOnlyGuesses:
         for step in range(1, PATIENCE):
             health.check(values(step, **STUCK))
         with pytest.raises(
-            RunError, match=rf"step {PATIENCE}: the net has died; .*\(2\.303\).*--seed"
+            RunError, match=rf"step {PATIENCE}: the net has died: .*\(2\.303\).*--seed"
         ):
             health.check(values(PATIENCE, **STUCK))
 

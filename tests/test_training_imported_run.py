@@ -88,7 +88,7 @@ class TestNpzFiles:
         np.savez("mine.npz", **v11 | {"fire5/squeeze/bias": np.zeros(31, np.float32)})
         with pytest.raises(RunError, match=r"mine\.npz: does not fit any of the nets") as error:
             load_run(Path("mine.npz"))
-        assert "fire5/squeeze/bias has the shape (31,) where it needs (32,)" in str(error.value)
+        assert "fire5/squeeze/bias has shape (31,) where it needs (32,)" in str(error.value)
 
     def test_without_a_variable_are_one_sentence(self, v11, here):
         np.savez("mine.npz", **{name: v11[name] for name in v11 if name != "final_conv/bias"})

@@ -77,13 +77,15 @@ def test_a_run_cannot_become_another_one(tmp_path, name, value):
 @pytest.mark.parametrize("content", ["", "{", "[]", "\x00", '{"dataset": ', "[" * 100_000])
 def test_settings_that_are_none_are_named_and_kept(tmp_path, content):
     (tmp_path / "settings.json").write_text(content)
-    with pytest.raises(RunError, match=r"settings\.json: is not the settings of a run"):
+    with pytest.raises(RunError, match=r"settings\.json: does not hold the settings of a run"):
         use(tmp_path, SETTINGS)
     assert (tmp_path / "settings.json").read_text() == content
 
 
 def test_settings_that_could_not_be_read_again_are_refused(tmp_path):
-    with pytest.raises(RunError, match="cannot hold this run: original_dim is not a whole number"):
+    with pytest.raises(
+        RunError, match="cannot hold a run with these settings: original_dim is not a whole number"
+    ):
         use(tmp_path / "run", {**SETTINGS, "original_dim": 1})
     assert not (tmp_path / "run").exists()
 

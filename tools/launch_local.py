@@ -33,9 +33,19 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns the highest exit code of its tasks, or that of a signal to it."""
     parser = Parser(prog="tools.launch_local", description="Train in a cluster on this machine.")
     add = parser.add_argument
-    add("--workers", type=positive(int, 64), default=2, help="tasks, chief included (default: 2)")
-    add("--restarts", type=restarts, default=0, help="of all tasks after a loss (default: 0)")
-    add("train_flags", nargs="*", metavar="-- FLAGS", help="flags of train.py")
+    add(
+        "--workers",
+        type=positive(int, 64),
+        default=2,
+        help="number of tasks, including the chief (default: 2)",
+    )
+    add(
+        "--restarts",
+        type=restarts,
+        default=0,
+        help="how often to restart all tasks after one fails (default: 0)",
+    )
+    add("train_flags", nargs="*", metavar="-- FLAGS", help="flags for train.py")
     return run_command(parser.prog, launch, parser.parse_args(arguments))
 
 
@@ -100,7 +110,7 @@ def wait(processes: dict[str, Popen], interruption: Interruption, unread: Event)
                 print(f"{name} ended: {how}", flush=True)
         time.sleep(POLL_SECONDS)
     if left := [name for name in processes if name not in codes]:
-        print(f"killed, because they did not end by themselves: {', '.join(left)}", flush=True)
+        print(f"killed because they did not exit on their own: {', '.join(left)}", flush=True)
     return max(codes.values(), default=1)
 
 

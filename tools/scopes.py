@@ -47,13 +47,13 @@ def main(arguments: list[str] | None = None) -> int:
         nargs=2,
         type=local_path,
         metavar=("A", "B"),
-        help=f"two of them, each {run}: how shapes differ, how far weights are apart and which "
-        "filters are dead; also drawn as an image, in the folder of B",
+        help=f"compare two runs, each {run}: their shapes, the distance between their weights, and "
+        "their dead filters; also saved as an image in B's folder",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON instead; draw nothing")
+    parser.add_argument("--json", action="store_true", help="print JSON instead; save no image")
     flags = parser.parse_args(arguments)
     if flags.run and flags.compare:
-        parser.error("--compare takes both of its runs after it, and none before")
+        parser.error("--compare takes two runs after it, and none before it")
     return run_command(parser.prog, show, flags)
 
 

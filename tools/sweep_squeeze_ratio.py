@@ -44,15 +44,19 @@ def main(arguments: list[str] | None = None) -> int:
     )
     add = parser.add_argument
     add("--dataset", choices=DATASETS, default="digits", help="default: %(default)s")
-    add("--data_dir", type=local_path, help="folder of the images' files (default: data/downloads)")
+    add(
+        "--data_dir",
+        type=local_path,
+        help="folder with the data set's files (default: data/downloads)",
+    )
     add("--ratios", type=ratio, nargs="+", default=RATIOS, help=f"default: {RATIOS}")
     add(
         "--num_epochs",
         type=positive(float, 1_000_000),
         default=NUM_EPOCHS,
-        help="of each run (default: %(default)s, far from the end of what they can learn)",
+        help="epochs of each run (default: %(default)s, far from convergence)",
     )
-    add("--seed", type=seed, default=0, help="default: %(default)s")
+    add("--seed", type=seed, default=0, help="random seed (default: %(default)s)")
     add("--sweep_dir", type=local_path, help="folder for all runs (default: runs/sweep-<dataset>)")
     flags = parser.parse_args(arguments)
     return run_command(parser.prog, sweep, flags)
@@ -96,7 +100,7 @@ def sweep(flags: argparse.Namespace) -> int:
     path = sweep_dir / "squeeze_ratio.png"
     with matplotlib_defaults():
         draw(done, flags.dataset).savefig(path, dpi=100)
-    print(f"\ndrawn in {path}\nto compare them: {tensorboard_command(sweep_dir)}")
+    print(f"\nsaved to {path}\ncompare the runs with: {tensorboard_command(sweep_dir)}")
     return 0
 
 

@@ -74,7 +74,7 @@ class Checkpoints:
             raise RunError(
                 f"{self._run_dir}: the checkpoint of step {step} cannot be written "
                 f"({reason(error)}); free some space or fix the disk, then run the same command "
-                "again: it resumes from the checkpoint before."
+                "again to resume from the previous checkpoint."
             ) from error
         delete_old(self._run_dir, step)
 
@@ -90,8 +90,8 @@ def check_fits(checkpoint: str, variables: list[tf.Variable]) -> None:
         name, shape = variable.op.name, variable.shape.as_list()
         if shapes.get(name) != shape:
             raise RunError(
-                f"{checkpoint}: its {name} has the shape {shapes.get(name)}, where settings.json "
-                f"describes a net with {shape}; restore the settings that belong to it."
+                f"{checkpoint}: its {name} has shape {shapes.get(name)}, but settings.json "
+                f"describes a net with {shape}; restore the settings.json that belongs to it."
             )
 
 
@@ -177,7 +177,7 @@ def keep_best(run_dir: Path, checkpoint: str, step: int, accuracy: float) -> Non
         write_json(run_dir / "best.json", {"step": step, "accuracy": accuracy})
     except OSError as error:
         raise RunError(
-            f"{error.filename or run_dir}: the best checkpoint cannot be kept ({error.strerror}); "
+            f"{error.filename or run_dir}: the best checkpoint cannot be saved ({error.strerror}); "
             "free some space or fix the disk, then run the same command again."
         ) from error
     finally:  # the best before, or on an error what there is of this one
@@ -215,7 +215,8 @@ def newest_checkpoint(run_dir: Path, while_training: bool = False) -> str | None
         damage = find_damage(checkpoint)
         if damage is None:
             return checkpoint
-        print(printable(f"{checkpoint}: passed over, it is damaged ({damage})"), file=sys.stderr)
+        message = f"{checkpoint}: skipped because it is damaged ({damage})"
+        print(printable(message), file=sys.stderr)
     return None
 
 
@@ -234,7 +235,7 @@ def find_damage(checkpoint: str) -> str | None:
         for name in shapes:
             reader.get_tensor(name)
         if not reader.has_tensor("global_step"):
-            return "no global_step in it"
+            return "it has no global_step"
     except (tf.errors.OpError, OSError, IndexError, TypeError, ValueError, RuntimeError) as error:
         return reason(error)
     return None

@@ -72,8 +72,8 @@ def add_run_flags(add: Callable) -> None:
     add(
         "--net",
         choices=list(NETS),
-        help="the net of weights that do not name it, such as another program's checkpoint "
-        "(default: the one they name)",
+        help="the net to use for weights that do not name one, such as another program's "
+        "checkpoint (default: the one they name)",
     )
 
 

@@ -39,8 +39,8 @@ class Health:
         for name, value in (("loss", values.loss), ("gradient", values.gradient_norm)):
             if not math.isfinite(value):
                 raise TrainingDied(
-                    f"step {values.step}: the {name} is {value}, so the training cannot continue; "
-                    "its checkpoints are kept: train in another --run_dir with a smaller "
+                    f"step {values.step}: the {name} is {value}, so training cannot continue (its "
+                    "checkpoints are kept); train in another --run_dir with a smaller "
                     "--learning_rate."
                 )
         guesses = abs(values.loss - self._chance) < CHANCE_MARGIN
@@ -49,8 +49,8 @@ class Health:
             self._stuck_steps[index] = self._stuck_steps[index] + 1 if stuck else 0
             if self._stuck_steps[index] >= patience:
                 raise TrainingDied(
-                    f"step {values.step}: the net has died; its loss has been that of guessing "
-                    f"({self._chance:.3f}) for {patience:,} steps, with hardly any gradient: train "
+                    f"step {values.step}: the net has died: its loss has been that of guessing "
+                    f"({self._chance:.3f}) for {patience:,} steps, with almost no gradient; train "
                     "in another --run_dir with another --seed, a smaller --learning_rate, or the "
                     "tuned --recipe."
                 )

@@ -80,8 +80,8 @@ converted by this project.
   {published.resize_dim} x {published.resize_dim} of it.
 - **Preprocessing**: {published.preprocessing}.
 - **ImageNet's terms**: {imagenet.TERMS}
-- **Not fit for**: anything that matters to someone. The net answers with one of its 1,000 classes
-  whatever it is shown, and its training photos show a selection of the world.
+- **Not suitable for**: anything that affects people. The net answers with one of its 1,000 classes
+  whatever it is shown, and its training photos do not represent the world.
 """
 
 
@@ -161,7 +161,7 @@ def fitting_net(path: Path, weights: Weights, net: str | None) -> str:
         misfits[name] = wrong[0], expected[wrong[0]], len(wrong)
     closest = min(misfits, key=lambda name: misfits[name][-1])
     variable, shape, _ = misfits[closest]
-    found = f"has the shape {shapes[variable]}" if variable in shapes else "is missing"
+    found = f"has shape {shapes[variable]}" if variable in shapes else "is missing"
     nets = f"the net {net}" if net else f"any of the nets {', '.join(NETS)}"
     raise RunError(
         f"{path}: does not fit {nets}; for {closest}, {variable} {found} where it needs {shape}; "

@@ -60,7 +60,9 @@ def open_run_dir(run_dir: Path, settings: dict) -> Iterator[None]:
     try:
         validated(json.loads(json.dumps(settings)))
     except ValueError as error:
-        raise RunError(f"{run_dir}: cannot hold this run: {error}; change that.") from error
+        raise RunError(
+            f"{run_dir}: cannot hold a run with these settings: {error}; change that setting."
+        ) from error
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
         # A little patience, as is_training takes the lock for a moment.
@@ -209,8 +211,8 @@ def read_settings(run_dir: Path) -> dict | None:
         ) from error
     except ValueError as error:
         raise RunError(
-            f"{path}: is not the settings of a run ({error}); restore the file, or give another "
-            "--run_dir."
+            f"{path}: does not hold the settings of a run ({error}); restore the file, or give "
+            "another --run_dir."
         ) from error
 
 

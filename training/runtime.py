@@ -140,7 +140,7 @@ def use_one_thread_an_op() -> None:
 def tell_slower() -> None:
     """Says, once in a process, that `use_one_thread_an_op` came too late."""
     print(
-        "TensorFlow was used before in this process and keeps its threads, so training is slower; "
+        "TensorFlow was used in this process before and keeps its threads, so training is slower; "
         "restart the kernel to train at full speed.",
         file=sys.stderr,
     )
