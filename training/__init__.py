@@ -8,7 +8,7 @@ from data import printable
 class RunError(Exception):
     """A user error in a run; the message is one sentence: what is wrong, and what to do.
 
-    Names in it may come from anyone, so it is made printable.
+    It is made printable, since names in it are not under our control.
     """
 
     def __init__(self, message: str):
@@ -16,7 +16,7 @@ class RunError(Exception):
 
 
 class Stopped(Exception):
-    """A signal has ended the run in an orderly way; the message says how to resume.
+    """A signal has shut the run down cleanly; the message says how to resume.
 
     Attributes:
       signal: the number of the signal.
@@ -28,7 +28,7 @@ class Stopped(Exception):
 
     @classmethod
     def at(cls, step: int, total_steps: int, signal: int) -> Stopped:
-        """A run that ended after a step, with its checkpoint saved."""
+        """For a run that ended after a step whose checkpoint is saved."""
         if step == 0:
             return cls("stopped before the first step; run the same command again", signal)
         return cls(

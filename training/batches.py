@@ -1,8 +1,8 @@
 """The training batches: their order, crops and flips are functions of (seed, step). No TensorFlow.
 
-Nothing here remembers what it dealt out before, so a run that starts again at step n sees what
-the run that was never stopped sees from step n on. (`Dataset.shuffle` and `tf.random_crop` keep
-their state in the session, and begin anew with each.)
+Nothing here keeps state, so a run that resumes at step n sees the same batches as one that was
+never stopped. (`Dataset.shuffle` and `tf.random_crop` keep their state in the session and start
+over in each.)
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ import numpy as np
 from data import Dataset
 from training.recipe import ALONE, Share
 
-ORDER, CROPS = range(2)  # what a random stream is for; keeps the streams of one seed apart
+ORDER, CROPS = range(2)  # the purpose of a random stream; keeps the streams of one seed apart
 
 
 @functools.lru_cache(maxsize=2)
 def epoch_order(size: int, seed: int, epoch: int) -> np.ndarray:
-    """The order in which an epoch shows the images: int64 [size], each index once."""
+    """The order of the images in an epoch: int64 [size], each index once."""
     return np.random.default_rng([seed, ORDER, epoch]).permutation(size)
 
 
 def batch_indices(size: int, batch_size: int, seed: int, step: int) -> np.ndarray:
     """The images of one step: int64 [batch_size], indices 0..size - 1.
 
-    The epochs follow each other without a gap; a batch may end one and begin the next, so that
-    every batch is full and every epoch shows every image exactly once.
+    Epochs follow each other without a gap: a batch may span two of them, so every batch is full and
+    every epoch has every image exactly once.
     """
     positions = np.arange(step * batch_size, (step + 1) * batch_size)
     epochs = positions // size
@@ -45,9 +45,9 @@ def random_offsets(
 
     Args:
       batch_size: number of images.
-      positions: how many places a crop can start at, along each side.
-      mirrored: whether to flip half of the images, or none.
-      seed, step: what the result is a function of.
+      positions: number of possible crop offsets along each side.
+      mirrored: whether to flip images, each with probability 0.5.
+      seed, step: determine the result.
 
     Returns:
       top, left: int64 [batch_size], 0..positions - 1; flip: bool [batch_size].
@@ -65,13 +65,13 @@ def crop_and_flip(
     left: np.ndarray,
     flip: np.ndarray,
 ) -> np.ndarray:
-    """Cuts a square out of every record and mirrors some, on the bytes themselves.
+    """Crops a square from every record and flips some, directly on the bytes.
 
     Args:
       records: uint8 [batch, 3 * dim * dim], channel-major.
       dim: side of a stored image; crop_dim: side of the square; both in pixels.
       top, left: int [batch], the square's first row and column.
-      flip: bool [batch], which squares to mirror left to right.
+      flip: bool [batch], which squares to flip left to right.
 
     Returns:
       uint8 [batch, 3 * crop_dim * crop_dim], channel-major.
@@ -87,13 +87,13 @@ def crop_and_flip(
 def batch_at(
     dataset: Dataset, batch_size: int, seed: int, step: int, share: Share = ALONE
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The training batch of one step, or a process's part of it.
+    """The training batch of one step, or a task's part of it.
 
     Args:
-      dataset: its train part is shown; it says how large the crops are, and whether to flip them.
-      batch_size: images a step.
-      seed, step: what the batch is a function of.
-      share: the process.
+      dataset: supplies the training images, the size of the crops, and whether to flip them.
+      batch_size: images per step.
+      seed, step: determine the batch.
+      share: which part of it to return.
 
     Returns:
       crops: float32 [N, 3 * resize_dim * resize_dim], 0..255, channel-major; labels: int32 [N].
@@ -104,5 +104,5 @@ def batch_at(
     offsets = random_offsets(batch_size, dim - crop_dim + 1, dataset.mirrored, seed, step)
     offsets = (values[part] for values in offsets)
     crops = crop_and_flip(split.records[indices], dim, crop_dim, *offsets)
-    # As bytes, TensorFlow would log an error: oneDNN does not transpose uint8 on every CPU.
+    # Not as bytes: oneDNN cannot transpose uint8 on every CPU, and TensorFlow would log an error.
     return crops.astype(np.float32), split.labels[indices]

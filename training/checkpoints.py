@@ -1,4 +1,4 @@
-"""Writing a run's checkpoints, and finding the newest that is intact."""
+"""Writes a run's checkpoints, and finds the newest intact one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FILE_NAME = re.compile(
 )
 ENDING = re.compile(r"\.(index|meta|data-[0-9]+-of-[0-9]+)$")  # of a checkpoint's files
 KEPT = 3
-# Of any file of a checkpoint, and of the variables in it. SqueezeNet v1.0 with ImageNet-21k's
+# Limit for each file of a checkpoint, and for its variables. SqueezeNet v1.0 with ImageNet-21k's
 # classes has 48 MB of variables, and an optimizer triples that.
 MOST_BYTES = 512 << 20
 
@@ -33,12 +33,12 @@ MOST_BYTES = 512 << 20
 class Checkpoints:
     """The checkpoints of a run: restores the newest intact one, saves new ones, keeps a few.
 
-    To be created when the graph in use is complete. TensorFlow writes a checkpoint under temporary
-    names and renames them at the end, the index last, so a process that dies meanwhile leaves the
-    earlier checkpoints as they were.
+    Create it once the default graph is complete. TensorFlow writes a checkpoint under temporary
+    names and renames its files at the end, the index last, so a process that dies in between leaves
+    earlier checkpoints intact.
 
     Args:
-      run_dir: folder of the run; None for a task of a cluster that keeps no files.
+      run_dir: folder of the run; None for a task of a cluster that writes no files.
 
     Attributes:
       newest: path (without extension) of the newest intact checkpoint, or None.
@@ -48,7 +48,7 @@ class Checkpoints:
         self._run_dir = run_dir
         self.newest = run_dir and newest_checkpoint(run_dir)
         self._initialize = tf.global_variables_initializer()
-        self._saver = tf.train.Saver(max_to_keep=0)  # delete_old does that
+        self._saver = tf.train.Saver(max_to_keep=0)  # delete_old deletes instead
         if run_dir:
             delete_leftovers(run_dir)
 
@@ -84,7 +84,7 @@ class Checkpoints:
 
 
 def check_fits(checkpoint: str, variables: list[tf.Variable]) -> None:
-    """Raises RunError when a checkpoint lacks a variable, or has it in another shape."""
+    """Raises RunError if a checkpoint lacks a variable, or has it with a different shape."""
     shapes = dict(tf.train.list_variables(checkpoint))
     for variable in variables:
         name, shape = variable.op.name, variable.shape.as_list()
@@ -96,11 +96,11 @@ def check_fits(checkpoint: str, variables: list[tf.Variable]) -> None:
 
 
 def delete_old(run_dir: Path, step: int) -> None:
-    """Deletes checkpoints but for the newest KEPT, when that of a step has just been written.
+    """Deletes all checkpoints up to a step, which has just been written, except the newest KEPT.
 
-    Those of later steps stay: they are damaged, but perhaps their owner can restore them. Whatever
-    a process left behind that was killed while it deleted one counts as a checkpoint too. That one
-    cannot be deleted is no reason to end a training.
+    Checkpoints of later steps stay: they are damaged, but their owner may be able to repair them.
+    The remains of a checkpoint whose deletion was interrupted count as a checkpoint, too. A
+    checkpoint that cannot be deleted does not end the run.
     """
     written = [path for path in all_checkpoints(run_dir) if int(path.rsplit("-", 1)[1]) <= step]
     for checkpoint in written[:-KEPT]:
@@ -108,9 +108,9 @@ def delete_old(run_dir: Path, step: int) -> None:
 
 
 def delete_leftovers(run_dir: Path) -> None:
-    """Deletes what processes left behind that were killed, or had no space, while they wrote.
+    """Deletes files left by processes that were killed, or ran out of space, while writing.
 
-    To be called by the only process that trains there.
+    Call it only from the process that trains in run_dir.
     """
     # TensorFlow's unfinished checkpoints and index files, and this program's own files.
     patterns = (
@@ -136,7 +136,7 @@ def best_checkpoint(run_dir: Path) -> str | None:
 
 
 def files_of(checkpoint: str) -> list[Path]:
-    """The files of a checkpoint, its index first: without that, it is none any more."""
+    """The files of a checkpoint, the index first: without it, the rest is not a checkpoint."""
     name = Path(checkpoint).name
     with contextlib.suppress(OSError), os.scandir(Path(checkpoint).parent) as entries:
         found = [Path(entry.path) for entry in entries if entry.name.startswith(f"{name}.")]
@@ -145,22 +145,22 @@ def files_of(checkpoint: str) -> list[Path]:
 
 
 def delete(paths: Iterable[Path]) -> None:
-    """Deletes files as far as that is possible; another process may be reading or deleting them."""
+    """Deletes files where possible; another process may be reading or deleting them."""
     for path in paths:
         with contextlib.suppress(OSError):
             path.unlink()
 
 
 def keep_best(run_dir: Path, checkpoint: str, step: int, accuracy: float) -> None:
-    """Copies a checkpoint to best.ckpt-<step> when it is more accurate than the best before.
+    """Copies a checkpoint to best.ckpt-<step> if it is more accurate than the previous best.
 
-    A process that dies meanwhile leaves the best before, and best.json that names it.
+    If the process dies in between, the previous best stays, and best.json still names it.
 
     Args:
       run_dir: folder of the run.
       checkpoint: path without extension.
       step: its global_step.
-      accuracy: what its evaluation gave, 0..1.
+      accuracy: from its evaluation, 0..1.
 
     Raises:
       RunError: the disk is full, or the folder can no longer be written.
@@ -180,7 +180,7 @@ def keep_best(run_dir: Path, checkpoint: str, step: int, accuracy: float) -> Non
             f"{error.filename or run_dir}: the best checkpoint cannot be saved ({error.strerror}); "
             "free some space or fix the disk, then run the same command again."
         ) from error
-    finally:  # the best before, or on an error what there is of this one
+    finally:  # the previous best or, after an error, the remains of this one
         delete_leftovers(run_dir)
 
 
@@ -199,15 +199,15 @@ def without_ending(path: Path) -> str:
 
 
 def newest_checkpoint(run_dir: Path, while_training: bool = False) -> str | None:
-    """The newest intact checkpoint, or None; names on stderr the damaged ones that it skips.
+    """The newest intact checkpoint, or None; names the damaged ones that it skips on stderr.
 
-    The files themselves are asked, not TensorFlow's index file `checkpoint`, which may be missing
-    or older than they are.
+    Looks at the files themselves, not at TensorFlow's index file `checkpoint`, which may be missing
+    or out of date.
 
     Args:
       run_dir: folder of the run.
-      while_training: whether another process may be writing one, whose index comes last. Without
-        an index it does not count as damaged then.
+      while_training: whether another process may be writing a checkpoint. Its index comes last, so
+        one without an index is then unfinished, not damaged.
     """
     for checkpoint in reversed(all_checkpoints(run_dir)):
         if while_training and not Path(f"{checkpoint}.index").exists():
@@ -221,7 +221,7 @@ def newest_checkpoint(run_dir: Path, while_training: bool = False) -> str | None
 
 
 def find_damage(checkpoint: str) -> str | None:
-    """Reads every variable of a checkpoint (TensorFlow checks their CRCs); what failed, or None."""
+    """Reads every variable of a checkpoint (TensorFlow checks CRCs); says what failed, or None."""
     try:
         for path in files_of(checkpoint):
             status = path.stat()
@@ -242,7 +242,7 @@ def find_damage(checkpoint: str) -> str | None:
 
 
 def reason(error: Exception) -> str:
-    """What TensorFlow's C++ side said, out of the pages that its Python side wraps around it."""
+    """The message of TensorFlow's C++ side, without the pages that its Python side adds."""
     if isinstance(error, tf.errors.OpError) and isinstance(error.__context__, tf.errors.OpError):
         error = error.__context__
     return (str(getattr(error, "message", "")) or str(error)).splitlines()[0]

@@ -1,4 +1,4 @@
-"""Evaluation of a checkpoint, in a graph and session of its own."""
+"""Evaluates checkpoints, in a separate graph and session."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from training.saved_run import batch_size_for
 
 BATCH_SIZE = 250  # large enough to keep a core busy, small enough for several in its cache
 
-CALIBRATION_BINS = 15  # as in the paper that calibration_error names
+CALIBRATION_BINS = 15  # as in the paper cited by calibration_error
 
 
 class Evaluation(NamedTuple):
-    """What a checkpoint makes of a split of N images.
+    """The result of evaluating a checkpoint on a split of N images.
 
     Attributes:
       checkpoint: its path, without extension.
       step: its global_step.
       probs: float32 [N, classes], each row sums to 1.
       predictions: int64 [N], the most probable class of each image.
-      accuracy: share predicted right, 0..1.
+      accuracy: share of correct predictions, 0..1.
       loss: mean cross-entropy in nats.
     """
 
@@ -46,8 +46,8 @@ def calibration_error(probs: np.ndarray, labels: np.ndarray) -> float:
     """How far the net's confidence is from its accuracy: the expected calibration error.
 
     C. Guo et al., "On Calibration of Modern Neural Networks" (arXiv 1706.04599): predictions are
-    put into CALIBRATION_BINS bins by their probability; the error is the mean over all predictions
-    of the distance between the mean probability of their bin and the share of it that is right.
+    put into CALIBRATION_BINS bins by their probability; the error is the mean, over all
+    predictions, of the distance between the mean probability of a bin and its accuracy.
 
     Args:
       probs: float32 [N, classes].
@@ -63,13 +63,13 @@ def calibration_error(probs: np.ndarray, labels: np.ndarray) -> float:
 
 
 class Evaluator:
-    """Runs a split through the net, every image exactly once, for one checkpoint after another.
+    """Evaluates checkpoints on a split, every image exactly once.
 
-    The graph is built once; use it as a context manager, which closes the session.
+    The graph is built once. Use it as a context manager, which closes the session.
     """
 
     def __init__(self, model: SqueezeNetModel, split: Split, class_names: tuple[str, ...]):
-        self.model = copy.copy(model)  # run_model_setup leaves its tensors on it
+        self.model = copy.copy(model)  # run_model_setup sets its tensors as attributes
         self.split = split
         self.class_names = class_names
         self.session: tf.Session | None = None  # until the first checkpoint is restored
@@ -82,7 +82,7 @@ class Evaluator:
             self.session.close()
 
     def _build(self) -> None:
-        """Builds the graph; not before it is needed, as a training begins sooner without it."""
+        """Builds the graph, only when it is needed: training starts sooner that way."""
         with tf.Graph().as_default():
             record_size = 3 * self.model.original_dim**2
             self.records = tf.placeholder(tf.float32, [None, record_size], name="records")
@@ -100,14 +100,14 @@ class Evaluator:
             self._zero_shares = {
                 scope: tf.nn.zero_fraction(relu) for scope, relu in self._relus.items()
             }
-            self._gradients = None  # built when first asked for
+            self._gradients = None  # built on first use
             self.session = tf.Session(config=session_config())
 
     def restore(self, checkpoint: str) -> None:
         """Restores the variables of a checkpoint, a path without extension.
 
         Raises:
-          RunError: they belong to another net.
+          RunError: the checkpoint is of another net.
         """
         if self.session is None:
             self._build()
@@ -116,14 +116,14 @@ class Evaluator:
             self.saver.restore(self.session, checkpoint)
 
     def evaluate(self, checkpoint: str) -> Evaluation:
-        """Restores a checkpoint and runs the whole split, the last partial batch included.
+        """Restores a checkpoint and runs the whole split, including the last partial batch.
 
         Args:
           checkpoint: path without extension, as `tf.train.Saver` gives it.
         """
         self.restore(checkpoint)
         starts = range(0, len(self.split.labels), self._batch_size())
-        with ThreadPoolExecutor(visible_cores()) as threads:  # a batch a core
+        with ThreadPoolExecutor(visible_cores()) as threads:  # one batch per core
             probs, predictions, losses = zip(*threads.map(self._run_batch, starts), strict=True)
         probs, predictions = np.concatenate(probs), np.concatenate(predictions)
         return Evaluation(
@@ -143,7 +143,7 @@ class Evaluator:
         return self._by_name(self.variables, self.session.run(self.variables))
 
     def activations(self) -> dict[str, np.ndarray]:
-        """What each convolution's ReLU gives for the first batch of images, by scope.
+        """The outputs of each convolution's ReLU for the first batch of images, by scope.
 
         Returns:
           float32 [images, height, width, filters] each.
@@ -158,7 +158,7 @@ class Evaluator:
         return {self.records: self.split.records[: self._batch_size()]}
 
     def gradients(self) -> dict[str, np.ndarray]:
-        """The loss of the first batch of images, derived by each variable, by its name."""
+        """The gradient of the loss on the first batch of images, by variable name."""
         if self._gradients is None:
             with self.session.graph.as_default():
                 self._gradients = tf.gradients(self.model.loss, self.variables)
@@ -175,10 +175,10 @@ class Evaluator:
         return dict(zip(names, values, strict=True))
 
     def summarize(self, evaluation: Evaluation, split_name: str) -> dict:
-        """The evaluation as results.json has it; all shares are 0..1.
+        """The evaluation as stored in results.json; all shares are 0..1.
 
-        class_accuracies are the classes' recalls; the confusion matrix has a row for each class,
-        with how many of its images were taken for which.
+        class_accuracies are the recalls of the classes. The confusion matrix has a row per true
+        class and a column per predicted class.
         """
         # Imported here because they take a second, and only the end of a run needs them.
         import tf_slim
@@ -212,12 +212,12 @@ class Evaluator:
         }
 
     def _by_class(self, values: np.ndarray) -> dict:
-        """Class name -> value; None for what cannot be said, which JSON has no NaN for."""
+        """Class name -> value; None for an undefined one, since JSON has no NaN."""
         values = [None if np.isnan(value) else value for value in values.tolist()]
         return dict(zip(self.class_names, values, strict=True))
 
     def _run_batch(self, start: int) -> tuple[np.ndarray, np.ndarray, float]:
-        """Probabilities, predictions and summed loss of the batch that begins at image start."""
+        """Probabilities, predictions and summed loss of the batch that starts at an image."""
         batch = slice(start, start + self._batch_size())
         labels = self.split.labels[batch]
         probs, predictions, loss = self.session.run(

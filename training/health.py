@@ -1,4 +1,4 @@
-"""Notices that a training has died, so that it does not run for another hour."""
+"""Detects that training has collapsed, so that it does not run for another hour."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import math
 from training import RunError
 from training.step import TrainingStep
 
-CHANCE_MARGIN = 0.02  # nats around ln(classes) in which a batch tells nothing from guessing
-# A run is given up after so many steps in a row with gradients below a norm. None at all is what a
-# dead last ReLU leaves. A net whose inner layers have died still moves its final biases, with norms
-# of 0.1 and less; but so does one that has not begun to learn yet, so it is given more time.
+CHANCE_MARGIN = 0.02  # nats around ln(classes) where a batch is no different from guessing
+# (norm, steps): a run stops after so many steps in a row with gradients below a norm. A dead last
+# ReLU leaves no gradient at all. A net whose inner layers have died still moves its final biases,
+# with norms of 0.1 and less. But so does one that has not started to learn, so it gets more time.
 VANISHED = ((1e-3, 100), (0.1, 1_000))
 
 
 class TrainingDied(RunError):
-    """The net cannot learn any more."""
+    """The net can no longer learn."""
 
 
 class Health:
-    """Checks each step of a training; raises when there is nothing left to train.
+    """Checks each training step; raises if training has collapsed.
 
     Args:
-      num_classes: of the data set; guessing among them has a loss of ln(num_classes).
+      num_classes: of the data set; the loss of guessing is ln(num_classes).
     """
 
     def __init__(self, num_classes: int):
@@ -34,7 +34,7 @@ class Health:
 
         Raises:
           TrainingDied: its loss or gradients are not finite, or the net has done no better than
-            guessing, with hardly any gradient, for many steps.
+            guessing, with almost no gradient, for many steps.
         """
         for name, value in (("loss", values.loss), ("gradient", values.gradient_norm)):
             if not math.isfinite(value):

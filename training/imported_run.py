@@ -1,7 +1,7 @@
-"""Weights from elsewhere as an ordinary run's folder, which every command of the project accepts.
+"""Turns weights from elsewhere into an ordinary run's folder, which every command accepts.
 
-From elsewhere: ImageNet weights by the name under which they are published (`imagenet.PUBLISHED`),
-a .npz file, or a checkpoint of another TF1 program.
+These are published ImageNet weights (by a name in `imagenet.PUBLISHED`), a .npz file, or a
+checkpoint of another TF1 program.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from training.checkpoints import CHECKPOINT_NAME, reason
 from training.run_dir import write_json, write_text
 from training.runtime import session_config
 
-CIFAR10_DIMS = 32, 24  # of the chapter's net, where nothing else says how large its images are
+CIFAR10_DIMS = 32, 24  # of the chapter's net, if nothing else specifies the size of its images
 
 
 def published_run(name: str) -> Path:
-    """The run folder of published weights, made when they are first asked for.
+    """The run folder of published weights, created on first use.
 
     Args:
       name: one of `imagenet.PUBLISHED`.
 
     Raises:
-      DataError: the weights cannot be had; the message says where to put the file by hand.
+      DataError: the weights cannot be downloaded; the message says where to put the file by hand.
     """
     run_dir = DEFAULT_DIR / name
     if run_dir.exists():
@@ -42,7 +42,7 @@ def published_run(name: str) -> Path:
     published = imagenet.PUBLISHED[name]
     try:
         with work_dir(DEFAULT_DIR, name) as work:
-            if run_dir.exists():  # another process was faster
+            if run_dir.exists():  # another process has created it meanwhile
                 return run_dir
             weights = load(name, DEFAULT_DIR, work)
             dims = imagenet.ORIGINAL_DIM, published.resize_dim
@@ -65,7 +65,7 @@ def published_run(name: str) -> Path:
 
 
 def model_card(name: str, published: imagenet.PublishedWeights) -> str:
-    """The README.md of published weights."""
+    """The text of README.md for published weights."""
     return f"""# {name}
 
 SqueezeNet v{published.net[-3:].replace("_", ".")} (arXiv 1602.07360) for ImageNet's 1,000 classes,
@@ -90,11 +90,11 @@ def temporary_run(path: Path, net: str | None = None) -> Path:
 
     Args:
       path: the file, or a checkpoint with or without the extension .index, or a folder with one.
-      net: the net that they must fit, a name in NETS; None for whichever they do.
+      net: the net that the weights must fit, a name in NETS; None for any.
 
     Raises:
-      DataError: the file is not one of weights.
-      RunError: it fits no net, or not the one named.
+      DataError: the file does not hold weights.
+      RunError: they fit no net, or not the given one.
     """
     weights = read_npz(path) if path.suffix == ".npz" else read_checkpoint(path)
     net = fitting_net(path, weights, net)
@@ -113,9 +113,9 @@ def temporary_run(path: Path, net: str | None = None) -> Path:
 
 
 def bare_checkpoint(path: Path) -> str | None:
-    """The checkpoint that a path means, without extension: itself, or the newest in that folder.
+    """The checkpoint at a path or the newest in a folder, without extension; None if there is none.
 
-    None if there is none.
+    (The newest is what TensorFlow's index file `checkpoint` says.)
     """
     if path.is_dir():
         return tf.train.latest_checkpoint(str(path))
@@ -124,7 +124,7 @@ def bare_checkpoint(path: Path) -> str | None:
 
 
 def read_checkpoint(path: Path) -> Weights:
-    """The float32 variables in a bare checkpoint, whatever else it holds.
+    """The float32 variables in a bare checkpoint; everything else in it is ignored.
 
     Raises:
       RunError: it is damaged.
@@ -144,8 +144,8 @@ def fitting_net(path: Path, weights: Weights, net: str | None) -> str:
     """The name of the net that weights fit, by their names and shapes.
 
     Args:
-      path: where they are from.
-      net: the only net that comes into question; None for all.
+      path: where the weights come from, for the message.
+      net: the only net to try; None for all.
 
     Raises:
       RunError: they fit none.
@@ -170,12 +170,12 @@ def fitting_net(path: Path, weights: Weights, net: str | None) -> str:
 
 
 def dims_of(net: str) -> tuple[int, int]:
-    """The sides of a stored image and of what the net sees of it, where only weights are given."""
+    """The sides of a stored image and of the net's crop, for weights that do not specify them."""
     return CIFAR10_DIMS if net == "squeezenet" else (imagenet.ORIGINAL_DIM, imagenet.RESIZE_DIM)
 
 
 def write_run(run_dir: Path, weights: Weights, settings: dict) -> None:
-    """Writes a run of no steps: model.ckpt-0 with these variables and a global_step, settings.json.
+    """Writes a run at step 0: model.ckpt-0 with these variables and a global_step, settings.json.
 
     Raises:
       OSError, RunError, tf.errors.OpError: the folder cannot be written.
@@ -184,7 +184,7 @@ def write_run(run_dir: Path, weights: Weights, settings: dict) -> None:
     variables = {**weights, "global_step": np.int64(0)}
     name = f"{CHECKPOINT_NAME}-0"
     with tf.Graph().as_default(), tf.Session(config=session_config()) as session:
-        # What tf.train.Saver would run, without variables that need a graph and an initializer.
+        # The operation behind tf.train.Saver, without having to create variables.
         save = tf.raw_ops.SaveV2(
             prefix=str(run_dir / name),
             tensor_names=list(variables),
@@ -192,5 +192,5 @@ def write_run(run_dir: Path, weights: Weights, settings: dict) -> None:
             tensors=[tf.constant(array) for array in variables.values()],
         )
         session.run(save)
-    tf.train.update_checkpoint_state(str(run_dir), name)  # relative, as the folder may be moved
+    tf.train.update_checkpoint_state(str(run_dir), name)  # relative, since the folder may be moved
     write_json(run_dir / "settings.json", settings)

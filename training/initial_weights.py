@@ -1,4 +1,4 @@
-"""How the weights begin, and how they move."""
+"""How weights are initialized, warm-started and constrained."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from training import RunError
 from training.recipe import RECIPES, Recipe
 from training.saved_run import Run
 
-LAST_LAYER = "final_conv"  # the only one whose filters stand for the classes
+LAST_LAYER = "final_conv"  # the only layer with one filter per class
 
 
 def model_scope(recipe: Recipe) -> tf.variable_scope:
-    """The variable scope around the net: adds nothing to its names, and says how it begins.
+    """The variable scope around the net: sets initializer and constraints, adds nothing to names.
 
-    The initializer is the one that tf.layers would take by itself, but drawn as
-    `tf.set_random_seed` says: tf.layers' own asks Python's random numbers as well. A variable's
-    constraint is applied by every tf.train.Optimizer after each of its steps, so the net that is
-    saved is the chapter's, whatever its training asks of the weights.
+    The initializer is tf.layers' default, but seeded by `tf.set_random_seed` alone; the default
+    also draws from Python's random numbers. Every tf.train.Optimizer applies the variables'
+    constraints after each step, so the saved net is the chapter's, whatever the recipe requires of
+    the weights.
     """
 
     def get_variable(getter, name, *args, **kwargs):
         if recipe.standardized and name.endswith("/kernel"):
-            # Not the scope's own `constraint`: the scopes inside would not inherit that.
+            # Not the scope's own `constraint`, which inner scopes do not inherit.
             kwargs["constraint"] = lambda kernel: standardized_filters(kernel.read_value())
         return getter(name, *args, **kwargs)
 
@@ -39,11 +39,11 @@ def model_scope(recipe: Recipe) -> tf.variable_scope:
 
 
 def standardized_filters(kernel: tf.Tensor) -> tf.Tensor:
-    """Moves each filter of a kernel to mean 0, and to the length at which values keep their size.
+    """Sets each filter of a kernel to mean 0 and norm sqrt(2), which preserves the variance.
 
     S. Qiao et al., "Weight Standardization" (arXiv 1903.10520), with the gain for ReLU of A. Brock
-    et al. (arXiv 2101.08692). They compute the standardized weights from others in each forward
-    pass; here the weights themselves stay standardized.
+    et al. (arXiv 2101.08692). They standardize a copy of the weights in each forward pass; here the
+    weights themselves stay standardized.
 
     Args:
       kernel: float32 [height, width, channels, filters].
@@ -53,21 +53,20 @@ def standardized_filters(kernel: tf.Tensor) -> tf.Tensor:
 
 
 def warm_start(run: Run, class_names: Sequence[str], recipe: Recipe) -> list[str]:
-    """Initializes the trainable variables from a run's checkpoint, as far as their shapes fit.
+    """Initializes the trainable variables whose shapes fit from a run's checkpoint.
 
-    The last layer is left out if its classes are others: what it knows would be wrong here, not
-    only useless.
+    The last layer is left out if its classes differ: its weights would be wrong, not just useless.
 
     Args:
-      run: what `load_run` found.
+      run: what `load_run` returned.
       class_names: of the net in the default graph.
-      recipe: by which it is to be trained.
+      recipe: the one that will train it.
 
     Returns:
-      Names of the variables that begin at random all the same.
+      Names of the variables that keep their random initialization.
 
     Raises:
-      RunError: none of them fits, or the recipe would change them all at its first step.
+      RunError: none of them fits, or the first step of the recipe would rescale them all.
     """
     trained_with = RECIPES.get(run.settings.get("recipe"))
     if recipe.standardized and not (trained_with and trained_with.standardized):
@@ -94,12 +93,12 @@ def warm_start(run: Run, class_names: Sequence[str], recipe: Recipe) -> list[str
 
 
 def is_last_layer(names: Sequence[str]) -> bool:
-    """Whether variables, by name, are those of the last layer and no others."""
+    """Whether these are the names of exactly the last layer's variables."""
     return sorted(names) == [f"{LAST_LAYER}/bias", f"{LAST_LAYER}/kernel"]
 
 
 def initialize_with(values: dict[str, np.ndarray]) -> None:
-    """Makes variables of the default graph, by name, start with these values."""
+    """Sets the initial values of variables of the default graph, by name."""
     for variable in tf.trainable_variables():
-        if variable.op.name in values:  # as tf.train.init_from_checkpoint does it
+        if variable.op.name in values:  # the way tf.train.init_from_checkpoint does
             variable._initializer_op = variable.assign(values[variable.op.name]).op

@@ -1,4 +1,4 @@
-"""From batches of stored images to what the net takes, by the chapter's own rules."""
+"""The input pipeline: batches of stored images -> the net's inputs, by the chapter's own rules."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from squeezenet_model import SqueezeNetModel
 from training.batches import batch_at
 from training.recipe import ALONE, Schedule, Share
 
-PREFETCHED_BATCHES = 4  # made ahead, so that a step never waits for its batch
+PREFETCHED_BATCHES = 4  # so that a step never waits for its batch
 
 
 class Batch(NamedTuple):
     """The tensors of a training batch of N images, or of a task's part of one.
 
     Attributes:
-      step: int64 scalar, the number of the batch, from 0 on.
+      step: int64 scalar, the number of the batch, starting at 0.
       crops: float32 [N, 3 * resize_dim * resize_dim], 0..255, channel-major; N is static.
       labels: int32 [N], index into the class names.
     """
@@ -36,9 +36,9 @@ class TrainingBatches:
     """The training batches as an endless tf.data pipeline in the default graph.
 
     Args:
-      dataset: its train split is shown.
-      schedule: its batch_size and seed.
-      share: which part of each batch is this task's.
+      dataset: supplies the training split.
+      schedule: supplies batch_size and seed.
+      share: this task's part of each batch.
 
     Attributes:
       next_batch: the Batch of the next step.
@@ -52,7 +52,7 @@ class TrainingBatches:
         def read(step):
             try:
                 return batch_at(dataset, schedule.batch_size, schedule.seed, int(step), share)
-            except DataError as error:  # of which TensorFlow would pass on only the text
+            except DataError as error:  # TensorFlow would pass on only its text
                 self._data_errors.append(error)
                 raise
 
@@ -70,12 +70,12 @@ class TrainingBatches:
             self.next_batch = Batch(*self._iterator.get_next())
 
     def start_at(self, session: tf.Session, step: int) -> None:
-        """Makes the next batch that of the step after `step` steps."""
+        """Makes the pipeline continue after `step` steps."""
         session.run(self._iterator.initializer, {self._first_step: step})
 
     @contextlib.contextmanager
     def errors(self) -> Iterator[None]:
-        """In this context, a DataError of the pipeline comes out as itself.
+        """In this context, a DataError raised in the pipeline is raised here.
 
         Raises:
           DataError: images turn out to be damaged.
@@ -89,10 +89,9 @@ class TrainingBatches:
 
 
 def standardized(crops: tf.Tensor, model: SqueezeNetModel) -> tf.Tensor:
-    """What is left of `image_preprocessing` after the crop, for a whole batch at once.
+    """The rest of `image_preprocessing` after the crop, for a whole batch at once.
 
-    The rules are the model's own: an image that already has the crop's size has nothing to crop,
-    so its evaluation branch does the rest.
+    It uses the model's own evaluation branch, in which an image of the crop's size stays uncropped.
 
     Args:
       crops: float32 [batch, 3 * resize_dim * resize_dim], 0..255, channel-major.

@@ -1,8 +1,8 @@
 """Fits a new last layer on features that a pretrained net computes once.
 
-The first part of training on your own photos, as in TF1's image retraining tutorial
-(tensorflow/hub, examples/image_retraining), which called the features "bottlenecks". They are kept
-in memory while they are needed, never in a file, so they cannot outlive the weights or the photos.
+This is the first phase of training on your own photos, as in TF1's image retraining tutorial
+(tensorflow/hub, examples/image_retraining), which calls the features "bottlenecks". They are kept
+in memory, never in a file, so they cannot become stale.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from training.recipe import visible_cores
 from training.runtime import session_config
 
 CROPS_PER_IMAGE = 4
-# 354 MB for the paper's nets, where each has 13 x 13 x 512 features of two bytes. Of more images
-# than this, a random part is enough to start from.
+# 354 MB for the paper's nets, where each crop has 13 x 13 x 512 features of two bytes. For larger
+# data sets, a random subset is enough to start from.
 MOST_CROPS = 2_048
-CROPS_PER_RUN = 32  # through the net at once, on each core
+CROPS_PER_RUN = 32  # per session.run, on each core
 
 FIT_STEPS = 100
 FIT_BATCH_SIZE = 64
-FIT_LEARNING_RATE = 1e-3  # Adam's default, annealed
+FIT_LEARNING_RATE = 1e-3  # Adam's default; decays to zero
 
 
 def fit_last_layer(
     model: SqueezeNetModel, checkpoint: str, dataset: Dataset, seed: int
 ) -> dict[str, np.ndarray]:
-    """Trains the last layer of a net whose other layers are those of a checkpoint.
+    """Trains the last layer of a net whose other layers come from a checkpoint.
 
     The result is a function of the arguments, bit for bit.
 
     Args:
       model: the net to train.
-      checkpoint: has the variables of all other layers; path without extension.
-      dataset: its train split, crops and flips.
-      seed: 0 or more; fixes the crops and their order.
+      checkpoint: holds the variables of all other layers; path without extension.
+      dataset: supplies the training split, and how to crop and flip it.
+      seed: 0 or more; determines the crops and their order.
 
     Returns:
       The last layer's variables by name: `final_conv/kernel`, float32 [1, 1, channels, classes],
@@ -66,7 +66,7 @@ def fit_last_layer(
         fit = tf.train.AdamOptimizer(rate).minimize(loss, step, [kernel, bias])
 
         session.run(tf.global_variables_initializer())
-        # Above 0 for every class, so that the ReLU at the net's end keeps none silent.
+        # Logits above 0 for every class, so that the final ReLU passes a gradient to all of them.
         kernel.load(np.zeros(kernel.shape, np.float32), session)
         bias.load(np.ones(bias.shape, np.float32), session)
         values, image_labels = compute_features(session, crops, net.computed, dataset, seed)
@@ -78,12 +78,12 @@ def fit_last_layer(
 
 
 def cut_before_last_layer(model: SqueezeNetModel) -> SqueezeNetModel:
-    """A copy of the model, of a subclass whose last layer takes features that are fed to it.
+    """A copy of the model whose last layer takes its features from a placeholder.
 
-    Building the net sets on it `computed`, the features of the images that go in, and `cached`,
-    the placeholder for those that the last layer takes in their place. Both are float32
-    [batch, height, width, channels], and what comes before the net's dropout. (Feeding the features
-    themselves would do, but TensorFlow's constant folding makes the gradients ask for images too.)
+    Building the net sets two attributes: `computed`, the features of the input images, and
+    `cached`, the placeholder from which the last layer takes features instead. Both are float32
+    [batch, height, width, channels], taken just before the net's dropout. (Feeding `computed` would
+    not do: after TensorFlow's constant folding, the gradients would need images, too.)
     """
 
     class CutNet(type(model)):
@@ -100,13 +100,13 @@ def cut_before_last_layer(model: SqueezeNetModel) -> SqueezeNetModel:
 def compute_features(
     session: tf.Session, crops: tf.Tensor, features: tf.Tensor, dataset: Dataset, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Runs the crops of the first steps of training through the net, with a progress bar.
+    """Runs the crops of the first training steps through the net, with a progress bar.
 
     Args:
-      session: has the net's weights.
+      session: holds the net's weights.
       crops: float32 [N, 3 * resize_dim * resize_dim], the net's input.
-      features: float32 [N, height, width, channels], what to compute of it.
-      dataset, seed: which crops these are.
+      features: float32 [N, height, width, channels], what to compute from it.
+      dataset, seed: determine the crops.
 
     Returns:
       The features, float16 [M, height, width, channels], and the images' labels, int32 [M].
@@ -120,7 +120,7 @@ def compute_features(
         batch, labels[number] = batch_at(dataset, CROPS_PER_RUN, seed, number)
         values[number] = session.run(features, {crops: batch})
 
-    with ThreadPoolExecutor(visible_cores()) as threads:  # a batch a core
+    with ThreadPoolExecutor(visible_cores()) as threads:  # one batch per core
         runs = threads.map(run, range(num_runs))
         for _ in tqdm(runs, "features", num_runs, file=sys.stdout, disable=None):
             pass

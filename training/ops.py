@@ -1,4 +1,4 @@
-"""Operations of the training graph: repeatable dropout, label smoothing, faster 1x1 gradients."""
+"""Operations of the training graph: reproducible dropout, label smoothing, fast 1x1 gradients."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from squeezenet_model import SqueezeNetModel
 
 PHILOX = 1  # TensorFlow's number for the counter-based generator (tf.random.Algorithm)
 WORDS_PER_COUNT = 4  # Philox 4x32 gives four 32-bit words for each value of its counter
-# What a random byte does to eight values: each bit doubles one (1) or zeroes it (0). Looking this
-# up is one operation; taking the bits apart would be four.
+# The mask that a random byte gives for eight values: a bit doubles a value (1) or zeroes it (0).
+# Looking it up is one operation; unpacking the bits would take four.
 DROPOUT_MASKS = 2 * np.unpackbits(
     np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little"
 ).astype(np.float32)
@@ -24,7 +24,7 @@ DROPOUT_MASKS = 2 * np.unpackbits(
 def with_reproducible_dropout(
     model: SqueezeNetModel, seed: int, step: tf.Tensor, first_image: int
 ) -> SqueezeNetModel:
-    """A copy of the model, of a subclass whose `custom_dropout` is `reproducible_dropout`."""
+    """A copy of the model whose `custom_dropout` is `reproducible_dropout`."""
 
     class Tower(type(model)):
         def custom_dropout(self, inputs, is_training):
@@ -43,18 +43,18 @@ def reproducible_dropout(
     """Dropout of rate 0.5 whose mask is a function of (seed, step, place in the batch).
 
     `tf.layers.dropout` draws from a stream that starts over in each session, so a resumed run would
-    differ from one that was never stopped. Here one random bit decides over one value, and because
-    the generator is a counter, a tower starts at the bits of its own first image: the masks do not
+    differ from one that was never stopped. Here one random bit decides each value. The generator is
+    counter-based, so each tower starts at the bits of its own first image, and the masks do not
     depend on the number of towers.
 
     Args:
       inputs: float32 [batch, ...], with a static shape.
       seed: 0 or more.
       step: int64 scalar, the number of the batch.
-      first_image: place of inputs[0] in the whole batch.
+      first_image: index of inputs[0] in the whole batch.
 
     Returns:
-      float32, the shape of the inputs: each value either doubled or zero.
+      float32 of the same shape: each value either doubled or zero.
     """
     with tf.name_scope("dropout"):
         batch, *shape = inputs.shape.as_list()
@@ -74,15 +74,15 @@ def reproducible_dropout(
 
 
 def smoothed_loss(loss: tf.Tensor, logits: tf.Tensor, smoothing: float) -> tf.Tensor:
-    """The mean cross-entropy with label smoothing; with a smoothing of 0, the loss as it is.
+    """The mean cross-entropy with label smoothing; with a smoothing of 0, the loss unchanged.
 
     C. Szegedy et al., "Rethinking the Inception Architecture for Computer Vision" (arXiv
-    1512.00567, section 7): a share of each label is spread evenly over all classes.
+    1512.00567, section 7): part of each label is spread evenly over all classes.
 
     Args:
       loss: float32 scalar, the mean cross-entropy of the batch in nats.
       logits: float32 [batch, classes].
-      smoothing: the share, 0..1.
+      smoothing: that part, 0..1.
     """
     if smoothing == 0:
         return loss
@@ -97,9 +97,9 @@ POINTWISE = "PointwiseConv2D"
 def pointwise_as_matrix_products() -> Iterator[None]:
     """In this context, tf.gradients computes the gradients of 1x1 convolutions as matrix products.
 
-    For a 1x1 convolution a batch is one matrix, pixels x channels, and its gradients are products
-    of such matrices. oneDNN's own kernel for the filters' gradient runs at a quarter of the speed
-    of its matrix product. The convolutions themselves do not change.
+    To a 1x1 convolution, a batch is one matrix, pixels x channels, and its gradients are products
+    of such matrices. oneDNN's convolution kernel for the filters' gradient runs at a quarter of the
+    speed of its matrix product. The forward convolutions do not change.
     """
     with tf.get_default_graph().gradient_override_map({"Conv2D": POINTWISE}):
         yield
@@ -107,11 +107,11 @@ def pointwise_as_matrix_products() -> Iterator[None]:
 
 @tf.RegisterGradient(POINTWISE)
 def conv2d_gradient(op: tf.Operation, grad: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The gradients of a Conv2D operation: TensorFlow's own, unless it is 1x1 with stride 1.
+    """The gradients of a Conv2D operation; those of TensorFlow unless it is 1x1 with stride 1.
 
     Args:
-      op: takes inputs, float32 [batch, height, width, channels], and a kernel.
-      grad: of its output, float32 [batch, height, width, filters].
+      op: its inputs are float32 [batch, height, width, channels], and a kernel.
+      grad: gradient of its output, float32 [batch, height, width, filters].
 
     Returns:
       The gradients of the inputs and of the kernel.

@@ -1,4 +1,4 @@
-"""Muon: momentum whose update is orthogonalized, as an optimizer of TF1."""
+"""The optimizers: Muon (momentum with an orthogonalized update) for TF1, Adam, learning rate."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import tensorflow.compat.v1 as tf
 from training.recipe import Recipe, Schedule
 
 MOMENTUM = 0.95  # Jordan's own
-# Coefficients of an odd polynomial that, applied again and again, takes every singular value in
-# (0, 1] to about 1; chosen by Jordan for a steep rise at zero.
+# Coefficients of an odd polynomial that, applied repeatedly, takes every singular value in (0, 1]
+# to about 1; Jordan chose them for a steep slope at zero.
 POLYNOMIAL = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
 
 
 class MuonOptimizer(tf.train.Optimizer):
-    """Gradient descent with Nesterov momentum, its steps made orthogonal, for kernels.
+    """Nesterov momentum with orthogonalized steps, for kernels.
 
-    A kernel's gradient is dominated by few directions, and so are the steps of momentum and Adam.
-    Here each step is replaced by the nearest matrix whose singular values are all alike, so that
-    all directions are learned at once. K. Jordan et al., "Muon: An optimizer for hidden layers in
-    neural networks" (2024, kellerjordan.github.io/posts/muon).
+    A few directions dominate a kernel's gradient, and hence the steps of momentum and Adam. Muon
+    replaces each step by the nearest matrix with equal singular values, so that all directions are
+    learned at once. K. Jordan et al., "Muon: An optimizer for hidden layers in neural networks"
+    (2024, kellerjordan.github.io/posts/muon).
 
     Args:
-      learning_rate: float32 scalar tensor or float; about the length of each filter's step.
+      learning_rate: float32 scalar tensor or float; roughly the norm of each filter's step.
       name: of the operations and the slots.
     """
 
@@ -39,22 +39,22 @@ class MuonOptimizer(tf.train.Optimizer):
     def _resource_apply_dense(self, grad, var):
         momentum = self.get_slot(var, "momentum")
         total = momentum.assign(MOMENTUM * momentum + grad)
-        ahead = MOMENTUM * total + grad  # how long it is makes no difference
+        ahead = MOMENTUM * total + grad  # its norm makes no difference
         *window, filters = var.shape.as_list()
         rows = math.prod(window)
         step = orthogonalized(tf.reshape(ahead, [rows, filters]))
-        # A wide matrix has more filters than its step has directions: longer, to move each as far.
+        # A wide matrix has more filters than directions; a longer step moves each filter as far.
         length = self._learning_rate * math.sqrt(max(1.0, filters / rows))
         return var.assign_sub(length * tf.reshape(step, var.shape))
 
 
 def orthogonalized(matrix: tf.Tensor) -> tf.Tensor:
-    """Nearly the closest matrix with orthonormal rows or columns, whichever are fewer.
+    """Approximates the nearest matrix with orthonormal rows or columns, whichever are fewer.
 
-    A Newton-Schulz iteration: only products of matrices, no decomposition. Each turn multiplies x
-    by the polynomial a + b gram + c gram^2 of gram = x x'. Here x is longer by the fourth root of
-    c, which makes that (gram + shift)^2 + rest: two thirds of the operations, which are so small
-    that their number counts.
+    A Newton-Schulz iteration: only matrix products, no decomposition. Each iteration multiplies x
+    by the polynomial a + b gram + c gram^2 of gram = x x'. Here x is scaled by the fourth root of
+    c, which turns this into (gram + shift)^2 + rest: two thirds of the operations. They are so
+    small that their number matters.
 
     Args:
       matrix: float32 [rows, columns].
@@ -64,7 +64,7 @@ def orthogonalized(matrix: tf.Tensor) -> tf.Tensor:
     """
     a, b, c = POLYNOMIAL
     rows, columns = matrix.shape.as_list()
-    wide = rows <= columns  # then gram is x x', otherwise x' x: the smaller one
+    wide = rows <= columns  # then gram is x x', otherwise x' x, whichever is smaller
     identity = tf.eye(min(rows, columns))
     shift, rest = b / (2 * math.sqrt(c)) * identity, (a - b**2 / (4 * c)) * identity
     x = matrix * (c**0.25 / (tf.norm(matrix) + 1e-7))
@@ -76,13 +76,13 @@ def orthogonalized(matrix: tf.Tensor) -> tf.Tensor:
 
 
 def learning_rate(global_step: tf.Tensor, schedule: Schedule) -> tf.Tensor:
-    """Rises linearly over the warm-up; if annealed, then falls along half a cosine to zero.
+    """Rises linearly over the warm-up; then, if annealed, decays to zero along half a cosine.
 
     I. Loshchilov and F. Hutter, "SGDR" (arXiv 1608.03983), without its restarts.
 
     Args:
       global_step: int64 scalar, number of steps taken so far.
-      schedule: its learning_rate is the highest.
+      schedule: supplies the peak learning_rate and the lengths of both parts.
 
     Returns:
       float32 scalar.
@@ -103,7 +103,7 @@ def apply_gradients(
     recipe: Recipe,
     global_step: tf.Tensor,
 ) -> tf.Operation:
-    """One step: Muon on the kernels and Adam on the biases, or Adam on all; counts the step."""
+    """One step of Muon on the kernels and Adam on the biases, or Adam on all; counts the step."""
     kernels, biases = [], []
     for pair in zip(gradients, variables, strict=True):
         (kernels if pair[1].shape.rank == 4 else biases).append(pair)

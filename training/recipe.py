@@ -1,4 +1,4 @@
-"""The constants that decide how well the net trains, with the reason beside each. No TensorFlow."""
+"""The constants that decide how well the net trains, with the reason for each. No TensorFlow."""
 
 import dataclasses
 import math
@@ -8,18 +8,18 @@ from typing import NamedTuple
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """What train.py puts around the chapter's net to train it.
+    """How train.py trains the chapter's net.
 
     Attributes:
-      name: what --recipe calls it.
-      muon: whether kernels are trained by Muon, or by Adam as the biases are.
-      standardized: whether each filter is brought back to mean 0 and one length after each step.
-      learning_rate: the highest one, of the kernels.
+      name: its name for --recipe.
+      muon: whether Muon trains the kernels, or Adam, which always trains the biases.
+      standardized: whether each filter is reset to mean 0 and a fixed norm after each step.
+      learning_rate: peak learning rate of the kernels.
       bias_rate: learning rate of the biases, as a multiple of the kernels'.
-      warm_up_epochs: epochs in which the learning rate rises to the highest.
-      annealed: whether it falls to zero along half a cosine afterwards, or stays.
-      label_smoothing: share of each label that is spread over all classes, 0..1.
-      frozen: share of the layers, from the first one on, that keep their weights, 0..1.
+      warm_up_epochs: epochs over which the learning rate rises to its peak.
+      annealed: whether it then decays to zero along half a cosine, or stays constant.
+      label_smoothing: part of each label that is spread over all classes, 0..1.
+      frozen: share of the layers, counted from the first, that keep their weights, 0..1.
     """
 
     name: str
@@ -44,24 +44,23 @@ CHAPTER = Recipe(
     annealed=False,
 )
 
-# The better one. docs/recipe.md has the figures.
+# The better one; docs/recipe.md has the figures.
 TUNED = Recipe(
     name="tuned",
-    # Learns all directions of a kernel at once, where Adam's steps follow the few strongest.
+    # Learns all directions of a kernel at once; Adam's steps follow the few strongest.
     muon=True,
-    # What batch normalization does for other nets: no filter grows, none dies. The net ends in a
-    # ReLU, and a class that it holds at zero for every image would get no gradient any more.
+    # Does what batch normalization does for other nets: no filter grows, none dies. The net ends in
+    # a ReLU; a class whose output is zero for every image would no longer get a gradient.
     standardized=True,
-    # A step's length; a filter's is 1.4, so the longest steps turn it by 1.4% or a little more.
+    # A step's norm. A filter's norm is 1.4, so the largest steps turn it by 1.4% or a little more.
     learning_rate=0.02,
     bias_rate=0.25,  # Adam's 5e-3; a fifth of that did as well
     warm_up_epochs=0.25,
     annealed=True,
 )
 
-# For pretrained weights and a small set of photos: its last layer is fitted first
-# (training/last_layer.py), then the later half of the layers is fine-tuned with a small, annealed
-# learning rate.
+# For pretrained weights and a small set of photos: the last layer is fitted first
+# (training/last_layer.py), then the later half of the layers is fine-tuned.
 FINE_TUNED = Recipe(
     name="fine_tuned",
     muon=False,
@@ -70,33 +69,33 @@ FINE_TUNED = Recipe(
     bias_rate=1.0,
     warm_up_epochs=0.0,
     annealed=True,
-    # Without it the net learns a few hundred photos by heart, and gets worse on others.
+    # Without it the net memorizes a few hundred photos, and does worse on others.
     label_smoothing=0.1,
-    # The paper's nets up to fire5: edges and textures, which photos of all kinds have in common. A
-    # step then takes less time and memory, and held-out photos are classified no worse.
+    # In the paper's nets, everything up to fire5: edges and textures, which all photos have in
+    # common. A step takes less time and memory, and held-out photos are classified no worse.
     frozen=0.5,
 )
 
 RECIPES = {recipe.name: recipe for recipe in (TUNED, CHAPTER, FINE_TUNED)}
 
-# Length of a run. CIFAR-10: 10,000 steps of 128 images. Digits: 176 steps, some twelve seconds.
+# Length of a run. CIFAR-10: 10,000 steps of 128 images. Digits: 176 steps, about twelve seconds.
 NUM_EPOCHS = {"cifar10": 25.6, "digits": 15.0}
 NUM_EPOCHS_ELSEWHERE = 30.0
 
-# Fine-tuning a pretrained net of the paper's on some hundred photos.
+# Fine-tuning one of the paper's pretrained nets on a few hundred photos.
 FINE_TUNED_EPOCHS = 20.0
 FINE_TUNED_BATCH_SIZE = 32
 FINE_TUNED_EVALS = 4  # each takes seconds at 224 pixels
 
-BATCH_SIZE = 128  # that of the figures published for this net
+BATCH_SIZE = 128  # as in TF1's CIFAR-10 tutorial
 EVALS_PER_RUN = 10
-MOST_STEPS_BETWEEN_EVALS = 1_000  # a killed run loses about a minute of work at most
+MOST_STEPS_BETWEEN_EVALS = 1_000  # so a killed run loses about a minute of work at most
 
 # Small towers keep their values in a core's cache, and with up to 32 images oneDNN keeps its
-# kernels too; still smaller ones cost more than they save, but less than a core without a tower.
+# kernels, too. Even smaller towers cost more than they save, but less than an idle core.
 IMAGES_PER_TOWER = 32
 FEWEST_IMAGES_PER_TOWER = 8
-# Every tower is a copy of the net in the graph, which takes a quarter of a second to build.
+# Each tower is another copy of the net in the graph, which takes a quarter of a second to build.
 MOST_TOWERS = 16
 
 
@@ -105,18 +104,18 @@ class Schedule:
     """The numbers of a training run.
 
     Attributes:
-      num_epochs: times that each training image is shown.
-      batch_size: images a step.
+      num_epochs: passes over the training images.
+      batch_size: images per step.
       total_steps: global_step at which the run is complete.
-      recipe: how the weights begin and move.
-      learning_rate: in place of the recipe's own.
-      warm_up_steps: steps until it is reached.
-      eval_every: steps from one checkpoint and evaluation to the next.
-      num_towers: parts of a batch that are worked on side by side; divides batch_size.
-      num_gpus: GPUs that the towers are spread over; with 0, TensorFlow itself says where they are.
-      seed: 0 or more; fixes the first weights, the order of the images, crops, flips, dropout.
-      summarize_layers: whether activations and gradients are written for TensorBoard too.
-      profile: whether a step is traced.
+      recipe: how the weights are initialized and trained.
+      learning_rate: its peak; overrides the recipe's own.
+      warm_up_steps: steps until the peak is reached.
+      eval_every: steps between checkpoints, each of which is evaluated.
+      num_towers: equal parts of a batch that are processed in parallel; divides batch_size.
+      num_gpus: GPUs to spread the towers over; with 0, TensorFlow places them.
+      seed: 0 or more; determines initial weights, order of the images, crops, flips and dropout.
+      summarize_layers: whether activations and gradients are also recorded for TensorBoard.
+      profile: whether to trace a step.
     """
 
     num_epochs: float
@@ -146,15 +145,15 @@ class Share(NamedTuple):
     """Which part of each batch a task of a cluster trains on.
 
     Attributes:
-      index: of the task, 0 to count - 1; 0 for a process on its own.
-      count: tasks that train.
+      index: of the task, 0 to count - 1; 0 for a single process.
+      count: number of tasks that train.
     """
 
     index: int = 0
     count: int = 1
 
     def part(self, batch_size: int) -> slice:
-        """Its places in a batch of batch_size images, a multiple of count."""
+        """Its slice of a batch of batch_size images, a multiple of count."""
         size = batch_size // self.count
         return slice(self.index * size, (self.index + 1) * size)
 
@@ -163,7 +162,7 @@ ALONE = Share()
 
 
 def num_epochs(dataset_name: str) -> float:
-    """How many times each training image is shown."""
+    """The default number of passes over the training images."""
     return NUM_EPOCHS.get(dataset_name, NUM_EPOCHS_ELSEWHERE)
 
 
@@ -179,11 +178,12 @@ def make_schedule(
     num_gpus: int = 0,
     **others,
 ) -> Schedule:
-    """The numbers of a run, by rule where None is given.
+    """Builds the schedule of a run; None stands for the default.
 
     Args:
-      images: how many there are to train on.
-      others: the rest of Schedule's attributes; seed is 0 if not given.
+      images: number of training images.
+      evals: number of evaluations, unless eval_every is given.
+      others: the other attributes of Schedule.
     """
     steps_per_epoch = images / batch_size
     total_steps = max(1, math.ceil(num_epochs * steps_per_epoch))
@@ -194,7 +194,7 @@ def make_schedule(
         total_steps=total_steps,
         recipe=recipe,
         learning_rate=learning_rate or recipe.learning_rate,
-        # A quarter of a short run at most.
+        # At most a quarter of the run.
         warm_up_steps=min(round(recipe.warm_up_epochs * steps_per_epoch), total_steps // 4),
         eval_every=eval_every or by_interval,
         num_towers=num_towers or towers_for(batch_size, visible_cores(), num_gpus),
@@ -204,10 +204,12 @@ def make_schedule(
 
 
 def towers_for(batch_size: int, cores: int, num_gpus: int = 0) -> int:
-    """One tower a GPU; without one, the most that have IMAGES_PER_TOWER, but one a core.
+    """The default number of towers, which divides the batch evenly.
+
+    One per GPU; without GPUs, one per IMAGES_PER_TOWER images, or one per core if that is more.
 
     Args:
-      batch_size: images that the towers share evenly: there are fewer if that asks for it.
+      batch_size: images that the towers share.
       cores, num_gpus: of the machine.
     """
     at_least = min(cores, batch_size // FEWEST_IMAGES_PER_TOWER)
@@ -217,7 +219,7 @@ def towers_for(batch_size: int, cores: int, num_gpus: int = 0) -> int:
 
 
 def visible_cores() -> int:
-    """How many cores this process may use: fewer than there are, in a container, say."""
+    """The number of cores this process may use, which a container may limit."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on every system

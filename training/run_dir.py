@@ -2,11 +2,11 @@
 
 runs/digits/settings.json               every flag, and the net
 runs/digits/model.ckpt-176.index ...    checkpoints, the newest few
-runs/digits/best.ckpt-170.index ...     the best by its evaluations, which best.json names
+runs/digits/best.ckpt-170.index ...     the most accurate checkpoint; best.json names it
 runs/digits/train, runs/digits/eval     TensorBoard events
 runs/digits/results.json                written at the end
 runs/digits/trace.json                  one step, with --profile
-runs/digits/trainer.lock, trainer.json  who trains there
+runs/digits/trainer.lock, trainer.json  the process that trains there
 """
 
 from __future__ import annotations
@@ -26,35 +26,36 @@ from data.files import open_regular
 from training import RunError
 from training.settings import DEFAULT_NET, validated
 
-MOST_JSON_BYTES = 16 << 20  # more than the longest names of the most classes take
+MOST_JSON_BYTES = 16 << 20  # enough for the most classes with the longest names
 MOST_SHOWN_LETTERS = 200  # of a setting, in a message
-OWN_SECONDS = 2.0  # for a trainer that is just starting
+OWN_SECONDS = 2.0  # to wait for a trainer that is just starting
 
-# What a run cannot change half-way. The rest (its length, say) may differ when it goes on.
+# Settings that a run cannot change halfway. Others, such as its length, may differ when it resumes.
 FIXED_SETTINGS = (
-    *("net", "dataset", "class_names", "original_dim", "resize_dim"),  # what its weights fit,
+    # What the weights depend on,
+    *("net", "dataset", "class_names", "original_dim", "resize_dim"),
     *("fire_params_1", "fire_params_2"),
-    # what its steps are a function of
+    # and what the steps depend on.
     *("batch_size", "seed", "recipe", "held_out", "init_from"),
 )
 
 
 BATCH_OF_ALL = " (in a cluster, of all tasks together)"
 
-# The run that comes with the project; pretrained/README.md says what it can do.
+# The run included in the project; pretrained/README.md describes it.
 PRETRAINED = Path(__file__).resolve().parents[1] / "pretrained"
 
 
 @contextlib.contextmanager
 def open_run_dir(run_dir: Path, settings: dict) -> Iterator[None]:
-    """Creates the folder and its settings.json, and keeps every other trainer out of it.
+    """Creates the folder and its settings.json, and locks out all other trainers.
 
-    The lock is the operating system's: it goes with the process that holds it, however that ends.
-    trainer.json says who trains there, and identifies the settings.json that it wrote.
+    The operating system releases the lock when the process ends, however it ends. trainer.json
+    names the process, and identifies the settings.json that it wrote.
 
     Raises:
-      RunError: the folder cannot be written, another process trains in it, or the run in it
-        contradicts the settings.
+      RunError: the folder cannot be written, another process trains in it, or the run in it has
+        different settings.
     """
     check_name(run_dir)
     try:
@@ -65,7 +66,7 @@ def open_run_dir(run_dir: Path, settings: dict) -> Iterator[None]:
         ) from error
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
-        # A little patience, as is_training takes the lock for a moment.
+        # Waits a little, because is_training takes the lock for a moment.
         lock = FileLock(run_dir / "trainer.lock", timeout=1).acquire()
     except Timeout:
         raise RunError(
@@ -97,15 +98,15 @@ def open_run_dir(run_dir: Path, settings: dict) -> Iterator[None]:
 
 
 def output_dir(run_dir: Path) -> Path:
-    """Where to put what is made of a run: its folder, but not that of PRETRAINED."""
+    """The folder for a run's outputs: its own, or one in runs/ for PRETRAINED."""
     return run_dir if run_dir.resolve() != PRETRAINED else Path("runs", PRETRAINED.name)
 
 
 def is_own(run_dir: Path) -> bool:
     """Whether this user's own command wrote the settings.json there, on this machine.
 
-    Only then may the paths in it be used: the settings of a run that was copied, unpacked or
-    edited could name any folder.
+    The paths in it may be used only then: if the run was copied, unpacked or edited, they could
+    name any folder.
     """
     ends = time.monotonic() + OWN_SECONDS
     while not is_written_by_own_trainer(run_dir / "settings.json"):
@@ -116,7 +117,7 @@ def is_own(run_dir: Path) -> bool:
 
 
 def is_written_by_own_trainer(path: Path) -> bool:
-    """Whether the trainer.json beside a settings.json is of this user and names that very file."""
+    """Whether this user's trainer.json next to a settings.json identifies that very file."""
     try:
         is_the_users = not hasattr(os, "getuid") or path.stat().st_uid == os.getuid()
         trainer = read_json(path.with_name("trainer.json"))
@@ -126,17 +127,17 @@ def is_written_by_own_trainer(path: Path) -> bool:
 
 
 def identity(path: Path) -> list[int]:
-    """What a file shares with no copy of it: its inode and, in ns, when it was last changed.
+    """What distinguishes a file from every copy of it: its inode and its change time in ns.
 
-    (Nobody can set the latter, unlike the time of the last modification. On Windows it is the time
-    at which the file was created.)
+    (Unlike the modification time, nobody can set the change time. On Windows it is the time of
+    creation.)
     """
     status = path.stat()
     return [status.st_ino, status.st_ctime_ns]
 
 
 def is_training(run_dir: Path) -> bool:
-    """Whether a process is training there now; also True if that cannot be known."""
+    """Whether a process is training there now; True if that cannot be determined."""
     path = run_dir / "trainer.lock"
     try:
         if not path.is_file():
@@ -148,7 +149,7 @@ def is_training(run_dir: Path) -> bool:
 
 
 def check_name(run_dir: Path) -> None:
-    """Raises RunError for a name that TensorFlow would take for a pattern, or cannot encode."""
+    """Raises RunError for a name that TensorFlow would treat as a pattern or cannot encode."""
     name = str(run_dir)
     if wrong := set("*?[]\\\0") & set(name):
         raise RunError(
@@ -168,7 +169,7 @@ def check_name(run_dir: Path) -> None:
 
 
 def holder(run_dir: Path) -> str:
-    """The process that is training in a folder, as far as it has said."""
+    """The process that is training in a folder, for a message."""
     try:
         trainer = read_json(run_dir / "trainer.json")
         return f"process {shown(trainer['process'])}, started {shown(trainer['started'])},"
@@ -177,13 +178,13 @@ def holder(run_dir: Path) -> str:
 
 
 def shown(value: object) -> str:
-    """A value out of JSON for a message, shortened."""
+    """A value from JSON for a message, shortened."""
     text = value if isinstance(value, str) else json.dumps(value)
     return f"{text[:MOST_SHOWN_LETTERS]}{'...' * (len(text) > MOST_SHOWN_LETTERS)}"
 
 
 def check_same_run(run_dir: Path, saved: dict, settings: dict) -> None:
-    """Raises RunError when a fixed setting among the given ones differs from the saved one."""
+    """Raises RunError if a fixed setting differs from the saved one."""
     saved = {"net": DEFAULT_NET, **saved}
     for name in FIXED_SETTINGS:
         if name in settings and settings[name] != saved.get(name):
@@ -254,16 +255,16 @@ def write_text(path: Path, content: str) -> None:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Writes a file in one step: a reader finds the old one or the new one, complete.
+    """Writes a file atomically: a reader sees either the complete old one or the complete new one.
 
-    A symbolic link of that name is replaced; what it points to stays as it is.
+    A symbolic link of that name is replaced; its target stays as it is.
 
     Raises:
       OSError: the folder cannot be written.
     """
     new = path.with_name(f".{path.name}.new")
     try:
-        new.unlink(missing_ok=True)  # of a process that was killed, or somebody's trap
+        new.unlink(missing_ok=True)  # left by a killed process, or planted as a trap
         with open(new, "xb") as file:
             file.write(content)
         new.replace(path)

@@ -1,4 +1,4 @@
-"""TensorFlow as this program starts it: quietly, with its threads and devices settled."""
+"""Starts TensorFlow quietly, and sets its threads and devices."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from training.recipe import visible_cores
 if TYPE_CHECKING:  # it takes seconds to import
     import tensorflow.compat.v1 as tf
 
-# How a line of TensorFlow's C++ log begins: with its severity and date, or the other way round.
+# The start of a line in TensorFlow's C++ log: severity and date, in either order.
 CHATTER = r"[IWE]\d{4} |[\d-]+ [\d:.]+: [IWE] |WARNING: All log messages before absl"
-# What ends the process inside TensorFlow if it has a value that the caller's TensorFlow understood
-# and this one does not. A run uses neither XLA nor another protobuf than the default.
+# These end the process inside TensorFlow if they have a value that another TensorFlow understood
+# and this one does not. A run needs neither XLA nor a protobuf other than the default.
 FATAL_VARIABLES = ("TF_XLA_FLAGS", "TF_JITRT_FLAGS", "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION")
 LINE_FILTER = """
 import os, re, sys
@@ -34,10 +34,10 @@ for line in sys.stdin.buffer:
 
 
 def load_tensorflow_quietly() -> None:
-    """Imports TensorFlow, sets it up, and lets it look for devices, without what it logs meanwhile.
+    """Imports TensorFlow, sets it up, and lets it look for devices, without its log messages.
 
-    TF_CPP_MIN_LOG_LEVEL alone does not stop what TensorFlow 2.21 logs in its start-up: those lines
-    go straight to file descriptor 2. Anything else that is written there comes through.
+    TF_CPP_MIN_LOG_LEVEL alone does not silence what TensorFlow 2.21 logs at startup: those lines go
+    straight to file descriptor 2. Anything else written there comes through.
 
     Raises:
       RunError: TensorFlow, or its tf.layers, is missing.
@@ -56,14 +56,13 @@ def load_tensorflow_quietly() -> None:
             "notebook restart the kernel."
         ) from error
     use_one_thread_an_op()
-    # The TF1 interface is deprecated, which is no news to someone who came for it; and what goes
-    # wrong reaches the program as an exception, so nobody needs the log of it, or the traceback of
-    # the thread that writes events.
+    # Nobody here needs to be told that the TF1 interface is deprecated. Errors reach the program as
+    # exceptions, so neither their log nor the traceback of the event-writing thread is needed.
     tf.logging.set_verbosity(tf.logging.FATAL)
     if getattr(threading.excepthook, "func", None) is not unless_event_writer:
         threading.excepthook = functools.partial(unless_event_writer, threading.excepthook)
-    # It builds a cache of fonts the first time it draws, and says so, and what it dislikes about
-    # its settings, which the drawings do not depend on.
+    # matplotlib announces that it builds a font cache, and complains about the user's settings,
+    # which the figures do not depend on.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message=r"`tf\.layers\.\w+` is deprecated")
 
@@ -76,13 +75,13 @@ def unless_event_writer(hook: Callable, args: threading.ExceptHookArgs) -> None:
 
 @contextlib.contextmanager
 def filtered_stderr(unwanted: str) -> Iterator[None]:
-    """Sends what the process writes to file descriptor 2 through a filter of unwanted lines.
+    """Drops unwanted lines from what the process writes to file descriptor 2.
 
-    The filter is a process of its own, so that the last words of a crash come through too. Where
-    there is no file descriptor 2, or no such process can be started, nothing is filtered.
+    The filter is a separate process, so that a crash's last messages come through, too. If there is
+    no file descriptor 2, or no such process can be started, nothing is filtered.
 
     Args:
-      unwanted: regular expression that a line to drop begins with.
+      unwanted: regular expression for the start of a line to drop.
     """
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
@@ -108,37 +107,37 @@ def start_line_filter(unwanted: str) -> subprocess.Popen:
 
 
 def flush_stderr() -> None:
-    """Writes what stderr holds back, if it is there and can."""
+    """Flushes stderr, if possible."""
     with contextlib.suppress(AttributeError, OSError, ValueError):
         sys.stderr.flush()
 
 
 def visible_gpus() -> int:
-    """How many GPUs TensorFlow sees."""
+    """The number of GPUs that TensorFlow sees."""
     import tensorflow.compat.v1 as tf
 
     return len(tf.config.list_physical_devices("GPU"))
 
 
 def use_one_thread_an_op() -> None:
-    """Keeps TensorFlow from dividing operations between cores; to be called before it is used.
+    """Keeps TensorFlow from splitting operations across cores; call it before TensorFlow is used.
 
-    Towers, and batches side by side, keep the cores busy by themselves. Every session of a process
-    shares the threads that operations are divided between, and whatever uses TensorFlow first says
-    how many there are; tf.data does so while a graph is built. With more than one, the threads
-    wait for each other at each operation: the towers take a third longer.
+    Towers, or parallel batches, already keep the cores busy. All sessions of a process share the
+    threads for splitting operations, and the first use of TensorFlow fixes their number; tf.data
+    does so while a graph is built. With more than one, the threads wait for each other at each
+    operation, and the towers take a third longer.
     """
     import tensorflow.compat.v1 as tf
 
     try:
         tf.config.threading.set_intra_op_parallelism_threads(1)
-    except RuntimeError:  # TensorFlow's eager mode has been used, in a notebook, say
+    except RuntimeError:  # TensorFlow's eager mode has been used, for instance in a notebook
         tell_slower()
 
 
 @functools.cache
 def tell_slower() -> None:
-    """Says, once in a process, that `use_one_thread_an_op` came too late."""
+    """Says, once per process, that `use_one_thread_an_op` was called too late."""
     print(
         "TensorFlow was used in this process before and keeps its threads, so training is slower; "
         "restart the kernel to train at full speed.",
@@ -147,7 +146,7 @@ def tell_slower() -> None:
 
 
 def session_config() -> tf.ConfigProto:
-    """One thread for each core, and one for an operation; GPUs' memory as it is needed."""
+    """One thread per core, and one per operation; GPU memory is allocated as needed."""
     import tensorflow.compat.v1 as tf
 
     return tf.ConfigProto(
@@ -159,11 +158,11 @@ def session_config() -> tf.ConfigProto:
 
 
 def tower_device(index: int, num_gpus: int) -> contextlib.AbstractContextManager:
-    """Where the operations of a tower go: its variables to the CPU, all else to a GPU in turn.
+    """Places a tower: its variables on the CPU, everything else on one of the GPUs.
 
     Args:
       index: of the tower.
-      num_gpus: to spread the towers over; with 0, TensorFlow itself says where they are.
+      num_gpus: GPUs to spread the towers over; with 0, TensorFlow places the tower.
     """
     if num_gpus == 0:
         return contextlib.nullcontext()

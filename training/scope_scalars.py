@@ -1,17 +1,17 @@
-"""What a training step does to each kernel, in three numbers; computed at summary steps only."""
+"""Three measures of what a training step does to each kernel, computed only at summary steps."""
 
 from __future__ import annotations
 
 import tensorflow.compat.v1 as tf
 
-SUMMARY_STEPS = 20  # TensorBoard draws at most 1,000 points a curve; more would cost, not show
-# norm: of the kernel after the step. update_ratio: norm of the step's change over the norm before
-# it; about 1e-3 is the rule of thumb. gradient_norm: of the gradient that the optimizer gets.
+SUMMARY_STEPS = 20  # steps between them; TensorBoard draws at most 1,000 points per curve
+# norm: of the kernel after the step. update_ratio: norm of the step's change, divided by the norm
+# before it; the rule of thumb is 1e-3. gradient_norm: of the gradient passed to the optimizer.
 MEASURES = ("norm", "update_ratio", "gradient_norm")
 
 
 def kernel_scopes() -> list[str]:
-    """The scopes of the default graph's kernels, in the order the net runs them."""
+    """The scopes of the kernels in the default graph, in the order of the net."""
     return [
         variable.op.name.removesuffix("/kernel")
         for variable in tf.trainable_variables()
@@ -24,16 +24,16 @@ def scope_scalars(
 ) -> tf.Tensor:
     """The MEASURES of each kernel in one step.
 
-    The kernels before the step are the values that the forward pass has read anyway, so nothing is
-    added to the step's own operations, and its bits stay the same.
+    The kernels before the step are the values that the forward pass has read anyway, so the step's
+    own operations, and its results bit for bit, stay the same.
 
     Args:
       gradients: one for each trainable variable of the default graph.
       train_op: the step, which updates these variables.
-      is_due: bool scalar, computed from nothing that the step changes.
+      is_due: bool scalar that does not depend on anything the step changes.
 
     Returns:
-      float32 [kernels, len(MEASURES)], in the order of `kernel_scopes`; [0, len(MEASURES)] where
+      float32 [kernels, len(MEASURES)], in the order of `kernel_scopes`; [0, len(MEASURES)] if
       is_due is false.
     """
     before = forward_reads()
@@ -52,9 +52,9 @@ def scope_scalars(
 
 
 def forward_reads() -> dict[str, tf.Tensor]:
-    """The kernels as the convolutions of the default graph get them (the first tower's), by name.
+    """The kernels as read by the convolutions of the default graph (the first tower's), by name.
 
-    A step needs them for its gradients, so they are read before it changes the variables.
+    The gradients of a step need them, so they are read before it changes the variables.
     """
     reads = {}
     for operation in tf.get_default_graph().get_operations():

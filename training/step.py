@@ -1,9 +1,9 @@
 """One training step: towers, their mean gradient, one step of the optimizers.
 
-Each tower is the whole net on its part of the batch. On a CPU the towers run side by side, one
-core each, and small ones keep their values in the core's cache; each GPU gets one. The result is
-that of one tower with the whole batch. TF1's CIFAR-10 tutorial for several GPUs builds its graph
-in the same way (tensorflow/models, tutorials/image/cifar10).
+Each tower is the whole net on its part of the batch. On a CPU the towers run in parallel, each on
+one core, and small towers keep their values in the core's cache. On GPUs, each gets one tower. The
+result is that of a single tower with the whole batch. TF1's CIFAR-10 tutorial for several GPUs
+builds its graph in the same way (tensorflow/models, tutorials/image/cifar10).
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class TrainingStep(NamedTuple):
     """The tensors of one training step; session.run returns their values under the same names.
 
     Attributes:
-      step: int64 scalar, number of steps taken after this one; fetching it takes the step.
+      step: int64 scalar, number of steps taken, including this one; fetching it takes the step.
       loss: float32 scalar, mean cross-entropy of the batch in nats, before the step.
-      accuracy: float32 scalar 0..1, share of the batch predicted right, with dropout on.
+      accuracy: float32 scalar 0..1, share of correct predictions in the batch, with dropout on.
       learning_rate: float32 scalar, the rate of this step.
-      gradient_norm: float32 scalar, the norm of all gradients of this step together.
+      gradient_norm: float32 scalar, the global norm of this step's gradients.
       scope_scalars: float32 [kernels, 3], what `scope_scalars` returns; no rows except at summary
         steps: every SUMMARY_STEPS-th and the last.
     """
@@ -49,7 +49,7 @@ class TrainingStep(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """What a batch, or a task's part of it, says about the weights.
+    """The gradients, loss and accuracy of a batch, or of a task's part of it.
 
     Attributes:
       gradients: one float32 tensor for each trainable variable.
@@ -73,9 +73,9 @@ def build_training_step(
     Args:
       model: the net to train; its variables are named after its own scopes.
       batch: this task's part of the batch, of a static size that schedule.num_towers divides.
-      schedule: the numbers of the training.
+      schedule: the numbers of the run.
       share: which part of the batch that is.
-      all_reduce: averages over the tasks of a cluster; None for a process on its own.
+      all_reduce: averages over the tasks of a cluster; None for a single process.
     """
     global_step = tf.train.get_or_create_global_step()
     rate = learning_rate(global_step, schedule)
@@ -105,7 +105,7 @@ def build_training_step(
 def build_chapters_step(
     model: SqueezeNetModel, batch: Batch, schedule: Schedule
 ) -> tuple[Gradients, tf.Operation]:
-    """The class's own step of Adam, as `run_model_setup` builds it: one tower, nothing added."""
+    """The class's own Adam step, as `run_model_setup` builds it: one tower, nothing added."""
     net = with_reproducible_dropout(model, schedule.seed, batch.step, first_image=0)
     with tower_device(0, schedule.num_gpus), model_scope(schedule.recipe):
         net.run_model_setup(standardized(batch.crops, model), batch.labels, is_training=True)
@@ -116,9 +116,9 @@ def build_chapters_step(
 def build_towers(
     model: SqueezeNetModel, batch: Batch, schedule: Schedule, share: Share
 ) -> Gradients:
-    """The means over the towers, each of which works on its own part of the batch.
+    """Builds the towers, one for each part of the batch, and the means over them.
 
-    The gradients of frozen layers are zero, with which Adam leaves them as they are.
+    The gradients of frozen layers are zero, so Adam does not change them.
     """
     num_towers, recipe = schedule.num_towers, schedule.recipe
     tower_batch = batch.crops.shape[0] // num_towers
