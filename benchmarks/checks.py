@@ -1,9 +1,9 @@
-"""What the loop of train.py costs around session.run: python -m benchmarks.checks
+"""Measures what the loop of train.py adds to session.run: python -m benchmarks.checks
 
 Trains on the digits with the default batch, towers and seed. Blocks of steps that only run the
 session (A) alternate with blocks of the loop's own steps (B), with its checks, terminal output and
-curves: A B A B. A checkpoint is timed by itself, with its histograms and filters for TensorBoard,
-the flush of the events and its copy as the best, and spread over the steps between two of them in a
+curves: A B A B. A checkpoint is timed separately, with its histograms and filters for TensorBoard,
+flushing the events and its copy as the best, and spread over the steps between two checkpoints of a
 default CIFAR-10 run. The evaluation's forward passes are left out: how often to evaluate is a
 choice, not a cost of the loop.
 """
@@ -18,7 +18,7 @@ import data
 from training.runtime import load_tensorflow_quietly
 
 BLOCKS = 150  # of each kind
-STEPS = 5  # per block: short, so that a shared machine is as fast for A as for B
+STEPS = 5  # per block; short, so that a shared machine is equally fast for A and B
 CHECKPOINTS = 20
 
 
@@ -36,7 +36,7 @@ def main() -> None:
 
     dataset = data.load("digits")
     model = SqueezeNetModel(dataset.original_dim, dataset.resize_dim, len(dataset.class_names))
-    # Ten thousand steps, none of which is due to be evaluated before the benchmark ends.
+    # Ten thousand steps, so that no evaluation is due before the benchmark ends.
     schedule = recipe.make_schedule(recipe.BATCH_SIZE, num_epochs=10_000, eval_every=10_000)
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -61,7 +61,7 @@ def main() -> None:
             with progress.paused():
                 checkpoints.save(session, number)
                 progress.write_weights(session, number)
-                checkpoints.keep_best(number, accuracy=number)  # each better than the last
+                checkpoints.keep_best(number, accuracy=number)  # each beats the previous one
 
         direct, looped = [], []
         for _ in range(BLOCKS):

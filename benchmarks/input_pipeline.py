@@ -1,8 +1,8 @@
-"""What a training image costs before it reaches the net: python -m benchmarks.input_pipeline
+"""Measures the CPU time to prepare a training image: python -m benchmarks.input_pipeline
 
-CPU time an image, of all threads together, for random images of CIFAR-10's size: the chapter's
-`image_preprocessing` image by image through Dataset.map (A), and this project's pipeline with
-its standardization (B), in turns A B A B.
+Compares, for random images of CIFAR-10's size and over all threads together, the chapter's
+`image_preprocessing`, image by image through Dataset.map (A), with this project's pipeline and its
+standardization (B), in alternation: A B A B.
 """
 
 import statistics
@@ -17,7 +17,7 @@ from training.runtime import load_tensorflow_quietly
 IMAGES = 50_000
 BATCH_SIZE = 128
 ROUNDS = 20
-STEPS = 20  # a turn
+STEPS = 20  # per turn
 
 
 def main() -> None:
@@ -45,7 +45,7 @@ def main() -> None:
         for _ in range(ROUNDS + 1):
             for name, batch in inputs.items():
                 costs[name].append(cpu_microseconds(partial(session.run, batch.op)))
-    costs = {name: own[1:] for name, own in costs.items()}  # without the first, which sets up
+    costs = {name: own[1:] for name, own in costs.items()}  # drops the first turn, a warm-up
     for name, own in costs.items():
         low, median, high = statistics.quantiles(own, n=4)
         print(f"{name:<8} {median:6.1f} us an image (half of the turns {low:.1f} to {high:.1f})")
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def cpu_microseconds(step) -> float:
-    """CPU time of this process an image, over several steps."""
+    """CPU time of this process per image, over several steps."""
     started = time.process_time()
     for _ in range(STEPS):
         step()

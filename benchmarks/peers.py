@@ -1,13 +1,12 @@
-"""This project beside its peers, on the same images: python -m benchmarks.peers
+"""Compares this project's speed with its peers, on the same images: python -m benchmarks.peers
 
-All of them train the chapter's net on CIFAR-10 with batches of 128 (the course with 32 as well),
-the same crops and flips, and Adam; train.py also with what it does by default, which costs more.
---compare has SqueezeNet v1.1 in training and at work instead.
+All of them train the chapter's net on CIFAR-10 with batches of 128 (the course also with 32), the
+same crops and flips, and Adam; train.py also with its default optimizer, which costs more.
+--compare chooses SqueezeNet v1.1 instead, in training or inference.
 
-Each is a process of its own. They take turns, a few seconds each, round after round, and each round
-begins with another one; ratios are taken within a round, so that a machine that is slow for a
-minute is slow for all. A line more measures products of matrices, and what share of that rate
-train.py reaches.
+Each is a separate process. They take turns of a few seconds, and each round starts with a different
+one. Ratios are taken within a round, so that a machine that is slow for a minute is slow for all.
+One more process measures matrix products, to show what share of that rate train.py reaches.
 
 The peers' packages are installed once (benchmarks/requirements-peers.txt says how).
 """
@@ -32,18 +31,17 @@ from training.command import Parser, positive, run_command
 from training.runtime import load_tensorflow_quietly
 
 PEERS_PYTHON = Path(".venv-peers/bin/python")
-# So that glibc does not hand a step's large buffers back to the kernel. TensorFlow has an allocator
-# of its own.
+# Keeps glibc from returning a step's large buffers to the kernel. TensorFlow has its own allocator.
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 32)}
 
 
 class Kind(NamedTuple):
-    """A contender.
+    """How to start a contender.
 
     Attributes:
-      module: its name in benchmarks.contenders.
-      arguments: for it, after the folder of the images.
-      is_peer: whether it runs in the peers' environment, not in this one.
+      module: its module in benchmarks.contenders.
+      arguments: its arguments after the folder of the images.
+      is_peer: whether it runs in the peers' environment instead of this one.
     """
 
     module: str
@@ -80,16 +78,16 @@ COMPARISONS = {
 
 
 class Contender:
-    """A contender's process, which trains when it is told to.
+    """A contender's process, which trains when it is its turn.
 
     Args:
-      name: what to call it.
-      kind: what to run.
+      name: its name, for messages.
+      kind: how to start it.
       flags: of the command line.
-      log: file for what it prints.
+      log: file for its output.
 
     Raises:
-      RunError: it does not get as far as training.
+      RunError: it ends before it trains.
     """
 
     def __init__(self, name: str, kind: Kind, flags: argparse.Namespace, log: Path):
@@ -108,7 +106,7 @@ class Contender:
         self._answer()
 
     def take_turn(self, seconds: float) -> float:
-        """What it does a second: images, or floating-point operations."""
+        """Its rate per second: images, or floating-point operations."""
         print(seconds, file=self._process.stdin, flush=True)
         return float(self._answer())
 
@@ -154,7 +152,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def compare(flags: argparse.Namespace) -> int:
-    """Lets the contenders take turns, and prints what came of it; returns the exit code, 0.
+    """Lets the contenders take turns, and prints the results; returns the exit code, 0.
 
     Raises:
       RunError: one of them does not run.
@@ -186,13 +184,13 @@ def compare(flags: argparse.Namespace) -> int:
 
 
 def middle(values: list[float]) -> tuple[float, float, float]:
-    """The quartiles of values: a quarter of them is below the first, half below the second."""
+    """The three quartiles of values."""
     low, median, high = statistics.quantiles(values, n=4) if len(values) > 1 else 3 * values
     return low, median, high
 
 
 def as_table(rates: dict[str, list[float]]) -> str:
-    """Images a second, and how much more train.py does, round by round: medians and quartiles."""
+    """Images per second, and the ratios of train.py to each contender: medians and quartiles."""
     lines = [("", "images/s", "half of the rounds", f"{OURS} is", "half of the rounds")]
     for name, own in rates.items():
         low, median, high = middle(own)
@@ -213,8 +211,8 @@ def as_table(rates: dict[str, list[float]]) -> str:
 def flop_per_image() -> int:
     """Floating-point operations of training on one image: two for each multiply-add.
 
-    The gradients take twice as many as the forward pass. (conv1 needs none of its inputs, which is
-    counted all the same: 3% of the whole.)
+    The gradients take twice as many as the forward pass. (This includes the gradient of conv1's
+    inputs, 3% of the total, which is never computed.)
     """
     load_tensorflow_quietly()
     from reporting.scopes import modules
@@ -225,7 +223,7 @@ def flop_per_image() -> int:
 
 
 def as_share(ours: list[float], products: list[float], flop: int) -> str:
-    """The rate of matrix products, and the share of it that train.py reaches."""
+    """A line with the rate of matrix products, and the share of it that train.py reaches."""
     low, share, high = middle(
         [images * flop / flops for images, flops in zip(ours, products, strict=True)]
     )

@@ -1,8 +1,8 @@
-"""What each part of the recipe is worth: python -m benchmarks.recipe --dataset cifar10
+"""Measures what each part of the recipe contributes: python -m benchmarks.recipe --dataset cifar10
 
-Trains the tuned recipe, the same with one thing changed, and the chapter's, on several seeds each,
-and prints a table row for each as it is done. The accuracy is that of held-out training images;
-the test part is not asked. `--recipes tuned chapter --seeds 20` counts the seeds that die.
+Trains the tuned recipe, variants of it with one change, and the chapter's, on several seeds each,
+and prints a table row as each finishes. The accuracy is on held-out training images; the test set
+is not used. `--recipes tuned chapter --seeds 20` counts the seeds that die.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ VARIANTS = {
     "chapter": CHAPTER,
 }
 HELD_OUT = {"cifar10": 5_000, "digits": 300}
-NEVER = 1_000_000_000  # evaluations come at the end only
-DEAD_MARGIN = 0.05  # a net that is right hardly more often than by guessing has not trained
+NEVER = 1_000_000_000  # evaluate only at the end
+DEAD_MARGIN = 0.05  # above the accuracy of guessing; a net that ends below it counts as dead
 
 
 def main() -> None:
@@ -69,7 +69,7 @@ def main() -> None:
 def final_accuracy(
     dataset: data.Dataset, chosen: recipe.Recipe, num_epochs: float, seed: int
 ) -> float:
-    """Trains once; the accuracy at the end, 0..1, or that of guessing if the training died."""
+    """Trains once; returns the final accuracy, 0..1, or that of guessing if training collapsed."""
     from train import train
     from training.health import TrainingDied
     from training.saved_run import build_model

@@ -1,7 +1,7 @@
-"""What more machines would bring: python -m benchmarks.scaling
+"""Measures and predicts the speed of clusters: python -m benchmarks.scaling
 
-Measures clusters on this machine, and predicts clusters of real machines with a model of a ring,
-which docs/scaling.md explains. Figures can be trusted only if nothing else runs meanwhile.
+Measures clusters on this machine, and predicts clusters of several machines with a model of a ring,
+which docs/scaling.md explains. Run it on an otherwise idle machine.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from training import RunError, recipe
 from training.command import Parser, positive, run_command
 from training.runtime import load_tensorflow_quietly
 
-# Tasks, and images of a step in each.
+# Number of tasks, and images per step in each.
 LOCAL = ((1, 128), (2, 64), (2, 128), (4, 128), (1, 1024))
 MACHINES = (2, 8, 64, 512)
-SPREAD = 0.05  # of a task's step time: its standard deviation, as a share
-IMAGES = 16_384  # that each task trains on in a measurement
-CALLS = 300  # whose median is taken
+SPREAD = 0.05  # relative standard deviation of a task's step time
+IMAGES = 16_384  # per task and measurement
+CALLS = 300  # the median of which is taken
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 class Times(NamedTuple):
-    """What was measured here: medians in seconds."""
+    """The measurements: medians in seconds."""
 
     step: dict[tuple[int, int], float]  # by the number of tasks and the batch of each
     exchange: dict[int, float]  # the all-reduce by itself, by the number of tasks
@@ -85,7 +85,7 @@ def scaling(flags: argparse.Namespace) -> int:
 
 
 def measure(rounds: int) -> Times:
-    """Takes turns, so that a machine that changes its speed changes it for all."""
+    """Measures everything in turns, so that a change in the machine's speed affects all alike."""
     steps, exchanges, updates = {key: [] for key in LOCAL}, {2: [], 4: []}, []
     for _ in tqdm(range(rounds), unit=" rounds", leave=False, disable=None):
         for key, seconds in steps.items():
@@ -101,7 +101,13 @@ def measure(rounds: int) -> Times:
 
 
 def predict(times: Times, network: float, latency: float) -> None:
-    """Prints what clusters of such machines would reach, by bytes a second and seconds a hop."""
+    """Prints predictions for clusters of such machines.
+
+    Args:
+      times: the measurements.
+      network: in bytes per second.
+      latency: in seconds per hop.
+    """
     hop_times = latency, times.exchange[2] / hops(2)
     ideal, ours = (f"{1e6 * hop:,.0f} us" for hop in hop_times)
     print(f"\nPredicted images/s (efficiency) at {network * 8e-9:g} Gbit/s, by the time of a hop:")
@@ -131,27 +137,27 @@ def ring_step(machines: int, work: float, update: float, transfer: float, hop: f
     The slowest of n is about sqrt(2 ln n) standard deviations slower than their mean.
 
     Args:
-      work: seconds that one machine needs for its own gradient.
-      update: of the optimizers' step, which each machine takes.
-      transfer: that all bytes of a gradient need on the network.
-      hop: from one machine to the next, however few the bytes.
+      work: seconds that one machine takes for its own gradient.
+      update: seconds of the optimizers' step, which each machine takes.
+      transfer: seconds to send all bytes of a gradient once.
+      hop: seconds from one machine to the next, regardless of the number of bytes.
     """
     slowest = work * (1 + SPREAD * math.sqrt(2 * math.log(machines)))
     return slowest + hops(machines) * (transfer / machines + hop) + update
 
 
 def hops(tasks: int) -> int:
-    """How often a ring passes on a part of the vector: once around to add up, once to tell all."""
+    """The number of hops in a ring: once around to sum up, once around to distribute."""
     return 2 * (tasks - 1)
 
 
 def ms(seconds: float) -> str:
-    """Milliseconds for people."""
+    """Milliseconds as text."""
     return f"{1000 * seconds:.1f}"
 
 
 def step_seconds(tasks: int, batch: int) -> float:
-    """Of a step of a cluster on this machine, as results.json of a short run on the digits has it.
+    """Seconds per step of a cluster on this machine, from results.json of a short digits run.
 
     Raises RunError if the run fails.
     """
@@ -160,7 +166,7 @@ def step_seconds(tasks: int, batch: int) -> float:
         command = [sys.executable, "-m", "tools.launch_local", "--workers", str(tasks), "--"]
         command += ["--dataset", "digits", "--batch_size", str(batch)]
         command += ["--num_epochs", str(epochs), "--run_dir", run_dir]
-        # Not subprocess.run, which would kill a launcher that ends its cluster after Ctrl-C.
+        # Not subprocess.run, which would kill the launcher while it shuts down after Ctrl-C.
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         ) as process:
@@ -173,13 +179,16 @@ def step_seconds(tasks: int, batch: int) -> float:
 
 
 def in_processes(function: Callable, arguments: list) -> list:
-    """What a function returns for each argument, in processes of their own at the same time."""
+    """The function's results for all arguments, each computed in its own process, in parallel."""
     with ProcessPoolExecutor(len(arguments), get_context("spawn")) as processes:
         return list(processes.map(function, arguments))
 
 
 def all_reduce_seconds(config: str) -> float:
-    """In the task of a cluster that TF_CONFIG describes: the median, without session.run itself."""
+    """Median seconds of an all-reduce, in the task that a TF_CONFIG describes.
+
+    The cost of session.run itself is subtracted.
+    """
     load_tensorflow_quietly()
     from cluster.config import read_config
     from cluster.task import SharedInterruption, Task
@@ -222,7 +231,7 @@ def update_seconds_and_bytes(own: recipe.Recipe) -> tuple[float, int]:
 
 
 def gradients_of_the_net() -> list:
-    """Tensors of the shapes of the net's gradients, in memory; builds the net's variables."""
+    """Tensors in the shapes of the net's gradients; also builds the net's variables."""
     from squeezenet_model import SqueezeNetModel, tf
     from training.initial_weights import model_scope
 
@@ -237,7 +246,7 @@ def gradients_of_the_net() -> list:
 
 
 def median_seconds(function: Callable[[], object]) -> float:
-    """Of a call, after a few that let TensorFlow set itself up."""
+    """Median seconds of a call, without the first calls, in which TensorFlow sets itself up."""
     times = []
     for _ in range(CALLS):
         started = time.perf_counter()

@@ -1,7 +1,7 @@
-"""Where the time of a training step goes: python -m benchmarks.step_profile
+"""Shows where the time of a training step goes: python -m benchmarks.step_profile
 
 Traces steps of train.py's graph on random images of CIFAR-10's size (TensorFlow's RunMetadata),
-and adds up the time of each kind of operation over all cores. Tracing itself makes a step slower.
+and sums the time of each kind of operation over all cores. Tracing makes a step slower.
 """
 
 import collections
@@ -20,7 +20,7 @@ SHOWN = 14
 
 
 def main() -> None:
-    """Prints the median step, and the kinds of operations that take most of it."""
+    """Prints the median step time, and the kinds of operations that take the most time."""
     load_tensorflow_quietly()
     from squeezenet_model import SqueezeNetModel, tf
     from training import recipe

@@ -2,7 +2,7 @@
 
 Each task holds the whole net and runs the same `train.train` on its own part of every batch. One
 operation in the step averages their gradients, so all of them apply the same update, and their
-variables stay equal to the bit. A process on its own is ALONE: the same interface, nothing to do.
+variables stay identical, bit for bit. ALONE has the same interface for a single process.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from training.runtime import session_config
 
 
 class Alone:
-    """A process that trains on its own; `cluster.task.Task` documents the interface."""
+    """A process that trains without a cluster; `cluster.task.Task` documents the interface."""
 
     is_chief = True
     share = Share()
@@ -25,16 +25,16 @@ class Alone:
 
     def session(self, interruption):
         """A plain session."""
-        import tensorflow.compat.v1 as tf  # it takes seconds to import
+        import tensorflow.compat.v1 as tf  # takes seconds to import
 
         return tf.Session(config=session_config())
 
     def broadcast(self, session, step, schedule):
-        """Nobody to tell; returns the step."""
+        """Returns the step; there are no other tasks."""
         return step
 
     def wait_for_all(self, session):
-        """Nobody to wait for."""
+        """Does nothing; there are no other tasks."""
 
 
 ALONE = Alone()

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from training import RunError
 
-START_SECONDS = 120.0  # for all tasks to start
+START_SECONDS = 120.0  # to wait for all tasks to start
 JOBS = ("chief", "worker", "evaluator")
 TODAY = {"master": "chief"}  # TF1's older name
 FORM = (
@@ -18,29 +18,29 @@ FORM = (
 
 
 class Config(NamedTuple):
-    """What TF_CONFIG says."""
+    """The content of TF_CONFIG."""
 
     addresses: dict[str, list[str]]  # "host:port" of each task that trains: one chief, and workers
-    job: str  # this process's, one of JOBS
+    job: str  # of this process, one of JOBS
     index: int  # of this process among the tasks of its job
 
     @property
     def tasks(self) -> dict[str, str]:
-        """The address of each task that trains, by its name for people; the chief is the first."""
+        """The address of each task that trains, by its display name; the chief is the first."""
         workers = {f"worker {i}": address for i, address in enumerate(self.addresses["worker"])}
         return {"chief": self.addresses["chief"][0], **workers}
 
 
 def read_config(text: str | None) -> Config | None:
-    """Reads the value of TF_CONFIG, which has TensorFlow's own format.
+    """Reads the value of TF_CONFIG, in TensorFlow's own format.
 
     https://www.tensorflow.org/guide/distributed_training#setting_up_the_tf_config_environment_variable
 
     Returns:
-      None for a process on its own: no value, no cluster in it, or a cluster of one.
+      None for a single process: no value, no cluster in it, or a cluster of one.
 
     Raises:
-      RunError: the value makes no sense; the message says what to correct.
+      RunError: the value is invalid; the message says what to correct.
     """
     try:
         content = json.loads(text or "{}")
@@ -68,7 +68,7 @@ def read_config(text: str | None) -> Config | None:
 
 
 def check_addresses(addresses: dict[str, list[str]]) -> None:
-    """Raises RunError for addresses that a cluster cannot have."""
+    """Raises RunError for addresses that are not those of a cluster."""
     if (count := len(addresses["chief"])) != 1:
         raise RunError(f"TF_CONFIG: the cluster has {count} chiefs; name exactly one.")
     every = addresses["chief"] + addresses["worker"]
@@ -80,7 +80,7 @@ def check_addresses(addresses: dict[str, list[str]]) -> None:
 
 
 def is_address(text: str) -> bool:
-    """Whether the text is a host and a port, as far as can be told without the network."""
+    """Whether the text looks like a host and a port; does not use the network."""
     host, _, port = text.rpartition(":")
     try:
         is_host = bool(host.encode("idna"))

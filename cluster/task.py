@@ -1,4 +1,4 @@
-"""One task of a cluster: its server, its all-reduce, and how it notices that another is lost."""
+"""One task of a cluster: its server, its all-reduce, and how it detects that another is lost."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from training.recipe import Schedule, Share
 from training.runtime import session_config
 from training.step import Gradients, TrainingStep
 
-PATIENCE_SECONDS = 90.0  # with a task that no longer answers: it is frozen, or cut off
-INTERRUPTED_SECONDS = 15.0  # for the step in progress to end after a signal
-REPORT_SECONDS = 30.0  # between two lines that say who is being waited for
-LOOK_SECONDS = 5.0  # between two looks at the other tasks while a step takes long
+PATIENCE_SECONDS = 90.0  # to wait for a task that no longer answers: it is frozen, or cut off
+INTERRUPTED_SECONDS = 15.0  # for the current step to finish after a signal
+REPORT_SECONDS = 30.0  # between two lines that say which tasks are being waited for
+LOOK_SECONDS = 5.0  # between two checks of the other tasks while a step takes long
 POLL_SECONDS = 0.5
 RESUME = "start all tasks again to resume from the chief's newest checkpoint"
-# What TensorFlow raises in the other tasks when one is lost, or has been restarted.
+# TensorFlow raises these in the other tasks when one is lost, or has been restarted.
 LOSSES = (
     *(tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError),
     *(tf.errors.DeadlineExceededError, tf.errors.InternalError, tf.errors.FailedPreconditionError),
@@ -36,13 +36,13 @@ LOSSES = (
 SIGNALS = [getattr(signal, name) for name in Interruption.SIGNALS if hasattr(signal, name)]
 GROUP_KEY = 1  # of the collective operations: all tasks are one group
 REDUCE_KEY, BARRIER_KEY, SCHEDULE_KEY, FIRST_BROADCAST_KEY = 1, 2, 3, 100
-# What an HTTP/2 client says first, with an empty SETTINGS frame; a gRPC server answers at once.
+# The preface of an HTTP/2 client and an empty SETTINGS frame; a gRPC server answers at once.
 GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
 ANSWERS, SILENT, CLOSED = "answers", "silent", "closed"  # states of a task's port
 
 
 def probe(address: str, seconds: float = 2.0) -> str:
-    """Whether a task's server answers: a process that is frozen still accepts connections."""
+    """The state of a task's port. It has to answer: a frozen process still accepts connections."""
     host, _, port = address.rpartition(":")
     try:
         with socket.create_connection((host, int(port)), timeout=seconds) as connection:
@@ -50,14 +50,14 @@ def probe(address: str, seconds: float = 2.0) -> str:
             return ANSWERS if connection.recv(1) else CLOSED
     except (ConnectionRefusedError, ConnectionResetError):
         return CLOSED
-    except OSError:  # a timeout, or no way to the host
+    except OSError:  # a timeout, or the host is unreachable
         return SILENT
 
 
 class SharedInterruption(Interruption):
-    """An interruption whose signal is `received` when all tasks have agreed to obey it."""
+    """An interruption whose signal counts as `received` once all tasks have agreed on it."""
 
-    own: signal.Signals | None = None  # what this process got
+    own: signal.Signals | None = None  # the signal that this process got
 
     def _note(self, number, frame):
         agreed = self.received
@@ -68,12 +68,12 @@ class SharedInterruption(Interruption):
 class Task:
     """This process as one of the tasks that train together."""
 
-    interruption = SharedInterruption  # the kind that the training loop obeys
+    interruption = SharedInterruption  # the class that the training loop uses
 
     def __init__(self, config: Config):
         index = config.index + (config.job == "worker")
-        self.name = list(config.tasks)[index]  # "chief" or "worker 0", for people
-        self.is_chief = index == 0  # it saves, evaluates and shows the run
+        self.name = list(config.tasks)[index]  # "chief" or "worker 0", for messages
+        self.is_chief = index == 0  # it saves, evaluates and reports
         self.share = Share(index, len(config.tasks))  # which part of every batch it trains on
         self._config, self._server = config, None
         self._others = {n: a for n, a in config.tasks.items() if n != self.name}
@@ -111,15 +111,15 @@ class Task:
         print(f"{self.name}: done", flush=True)
 
     def device(self) -> contextlib.AbstractContextManager:
-        """Where all operations and variables of this task are to be: in this process."""
+        """Places all operations and variables of this task in this process."""
         return tf.device(self._device)
 
     def session(self, interruption: SharedInterruption) -> tf.Session:
-        """A session of this task alone, whose `run` notices when another task is lost."""
+        """A session of this task, whose `run` detects that another task is lost."""
         return WatchedSession(self, interruption, self._server.target, self._session_config())
 
     def all_reduce(self, mean: Gradients) -> Gradients:
-        """The mean over all tasks, as one flat vector, which also tells them of signals."""
+        """The mean over all tasks, as one flat vector, which also carries their signals."""
         with tf.name_scope("all_reduce"):
             self.signals = tf.placeholder(tf.float32, [len(SIGNALS)], name="signals")
             parts = [*mean.gradients, mean.loss, mean.accuracy, self.signals]
@@ -132,9 +132,9 @@ class Task:
         return Gradients(gradients, loss, accuracy)
 
     def broadcast(self, session: tf.Session, step: int, schedule: Schedule) -> int:
-        """Gives every task the chief's variables; returns the chief's step.
+        """Sends the chief's variables to every task; returns the chief's step.
 
-        Raises RunError if this task was started with another schedule than the chief.
+        Raises RunError if this task's schedule differs from the chief's.
         """
         same = dataclasses.replace(schedule, num_towers=1, num_gpus=0)
         own = zlib.crc32(repr(same).encode())
@@ -153,11 +153,11 @@ class Task:
         return int(session.run(tf.train.get_global_step()))
 
     def wait_for_all(self, session: tf.Session) -> None:
-        """Returns when every task has come here: then the chief has saved the last step."""
+        """A barrier: when all tasks have reached it, the chief has saved the last step."""
         session.run(self._mean_over_tasks(tf.constant([0.0]), BARRIER_KEY))
 
     def absent(self) -> dict[str, float]:
-        """The other tasks that do not answer, and how many seconds that is tolerated."""
+        """The other tasks that do not answer, and for how many seconds this is tolerated."""
         with ThreadPoolExecutor(16) as threads:
             states = list(threads.map(probe, self._others.values()))
         return {
@@ -167,11 +167,11 @@ class Task:
         }
 
     def lost(self, tasks: Iterable[str]) -> RunError:
-        """What ends this task when others are lost."""
+        """The error that ends this task when others are lost."""
         return RunError(f"{self.name}: lost {', '.join(tasks)}; {RESUME}.")
 
     def lost_by(self, error: tf.errors.OpError) -> RunError:
-        """The same when TensorFlow has noticed it, which does not say of whom."""
+        """The same for an error from TensorFlow, which does not say which task is lost."""
         for _ in range(6):  # a process that dies may close its port last
             if absent := self.absent():
                 return self.lost(absent)
@@ -196,10 +196,10 @@ class Task:
 
 
 class WatchedSession(tf.Session):
-    """A session whose `run` reports whom it waits for, and notices when a task is lost.
+    """A session whose `run` says which tasks it waits for, and detects that a task is lost.
 
-    TensorFlow runs in a thread meanwhile: signals reach Python only while its main thread is not
-    inside TensorFlow, and a collective operation waits for a frozen task without end.
+    TensorFlow runs in a thread: signals reach Python only while its main thread is not inside
+    TensorFlow, and a collective operation waits forever for a frozen task.
     """
 
     def __init__(self, task: Task, interruption: SharedInterruption, target: str, config):
@@ -208,9 +208,10 @@ class WatchedSession(tf.Session):
         self._is_waiting = False
 
     def run(self, fetches, feed_dict=None, **options):
-        """As tf.Session.run; a TrainingStep also tells all tasks of a signal that one has got.
+        """As tf.Session.run; a TrainingStep also tells all tasks that one has received a signal.
 
-        Raises RunError when a task is lost, and Stopped INTERRUPTED_SECONDS after a signal.
+        Raises RunError when a task is lost, and Stopped if the step does not finish within
+        INTERRUPTED_SECONDS of a signal.
         """
         run = super().run
         if not isinstance(fetches, TrainingStep):
@@ -225,7 +226,7 @@ class WatchedSession(tf.Session):
         return values
 
     def close(self):
-        """Closes it, unless a task was lost: then this would wait for that task."""
+        """Closes the session, unless a task is lost: that would wait for the lost task."""
         if not self._is_waiting:
             super().close()
 
@@ -238,7 +239,7 @@ class WatchedSession(tf.Session):
         self._is_waiting = True
         while not wait([result], POLL_SECONDS).done:
             now = time.monotonic()
-            if interruption.own and deadline == math.inf:  # say at once who is being waited for
+            if interruption.own and deadline == math.inf:  # report at once
                 deadline, next_look, next_report = now + INTERRUPTED_SECONDS, now, now
             if now > deadline:
                 message = f"{task.name}: stopped while waiting for other tasks; {RESUME}"
@@ -263,7 +264,7 @@ class WatchedSession(tf.Session):
 
 
 def settle(result: Future, function: Callable[[], object]) -> None:
-    """Calls the function and puts what it returns or raises into the result."""
+    """Calls the function and stores its return value or exception in the result."""
     try:
         result.set_result(function())
     except BaseException as error:

@@ -1,7 +1,7 @@
 """The paper's own nets and their published ImageNet weights (docs/imagenet.md).
 
 nets.py builds SqueezeNet v1.0 and v1.1 from the chapter's fire module; weights.py reads the weight
-files. This module imports neither TensorFlow nor numpy, so that `--help` can list the names.
+files. This module imports neither TensorFlow nor numpy, so that `--help` can list the names fast.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from data.download import PublishedFile
 
-# Photos for these nets are stored as squares of 256 x 256 pixels; the nets see 224 x 224 of them.
+# Photos for these nets are stored as squares of 256 x 256 pixels; the nets see crops of 224 x 224.
 ORIGINAL_DIM, RESIZE_DIM = 256, 224
 
 TERMS = (
@@ -26,18 +26,18 @@ MEAN_AND_STD = (
 
 
 class PublishedWeights(NamedTuple):
-    """Weights for 1,000 ImageNet classes, as their authors publish them.
+    """Weights for 1,000 ImageNet classes, as published by their authors.
 
     Attributes:
       net: the name of the net that they fit, "squeezenet1_0" or "squeezenet1_1".
-      file: what to download.
-      member: the file inside, if that is a zip archive; otherwise None.
-      member_hash: SHA-1 of that file, hexadecimal; None without a member.
-      resize_dim: side in pixels of the crop that they were published for.
+      file: the file to download.
+      member: the file inside, if it is a zip archive; otherwise None.
+      member_hash: SHA-1 of the member, hexadecimal; None without one.
+      resize_dim: side in pixels of the crop that the weights were published for.
       source: who made them, and where they are described.
       license: of the weights.
       accuracy: top-1 and who measured it, as text.
-      preprocessing: what the published values expect of an image, as text.
+      preprocessing: the input that the published values expect, as text.
     """
 
     net: str
@@ -52,7 +52,7 @@ class PublishedWeights(NamedTuple):
 
 
 def tensorflowcv(net: str, release: str, member: str, sha1: str, top1: str) -> PublishedWeights:
-    """A file of the collection tensorflowcv; its hash is the one its own code checks."""
+    """A file of the collection tensorflowcv; the hash is the one that its own code checks."""
     url = f"https://github.com/osmr/imgclsmob/releases/download/{release}/{member}.zip"
     return PublishedWeights(
         net=net,

@@ -1,6 +1,6 @@
 """SqueezeNet v1.0 and v1.1, the paper's nets (arXiv 1602.07360), from the chapter's fire module.
 
-They differ from torchvision's squeezenet.py in names only: with the same weights and images, the
+They differ from torchvision's squeezenet.py only in names: with the same weights and images, the
 logits are the same.
 """
 
@@ -10,14 +10,14 @@ import functools
 
 from squeezenet_model import SqueezeNetModel, tf
 
-# Of ImageNet's training images, red, green and blue on a scale of 0..1.
+# Of ImageNet's training images: red, green and blue on a scale of 0..1.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
 
 class SqueezeNet11(SqueezeNetModel):
-    """SqueezeNet v1.1: 1,235,496 parameters with 1,000 classes; as accurate as v1.0, 2.4 times
-    less computation. The authors released it after the paper."""
+    """SqueezeNet v1.1: 1,235,496 parameters with 1,000 classes; as accurate as v1.0, with 2.4
+    times less computation. The authors released it after the paper."""
 
     CONV1 = 64, [3, 3]  # filters, kernel size
     FIRE_STACKS = (  # (squeeze_depth, expand_depth, name); a max pooling comes before each stack
@@ -27,21 +27,21 @@ class SqueezeNet11(SqueezeNetModel):
     )
 
     def standardize(self, image: tf.Tensor) -> tf.Tensor:
-        """Scales the pixels of one image, 0..255, by ImageNet's mean and standard deviation."""
+        """Normalizes one image, 0..255, by ImageNet's mean and standard deviation."""
         offset, factor = ([255 * mean for mean in MEAN], [1 / (255 * std) for std in STD])
         return (image - tf.constant(offset)) * tf.constant(factor)
 
     def custom_max_pooling2d(self, inputs: tf.Tensor, name: str) -> tf.Tensor:
-        """Keeps the largest value of each 3x3 block, two pixels apart. A block that the lower or
-        right edge cuts off counts too, which is the authors' rounding ("ceil mode")."""
-        # For even sides, "same" adds the one row and column below and to the right that this
-        # needs. For odd ones nothing is cut off, and "same" would shift the blocks.
+        """Max pooling of 3x3 blocks with stride 2, including those cut off by the lower and right
+        edges, as in the authors' nets ("ceil mode")."""
+        # For even sides, "same" adds the one row below and column to the right that this needs. For
+        # odd sides no block is cut off, and "same" would shift them.
         padding = "valid" if inputs.shape[1] % 2 else "same"
         return tf.layers.max_pooling2d(inputs, pool_size=3, strides=2, padding=padding, name=name)
 
     def model_layers(self, inputs: tf.Tensor, is_training: bool) -> tf.Tensor:
-        """Builds the whole net (paper, table 1): images float32 [batch, resize_dim, resize_dim, 3],
-        standardized, to logits float32 [batch, output_size], 0 or more."""
+        """Builds the whole net (paper, table 1): standardized images, float32 [batch, resize_dim,
+        resize_dim, 3], to logits, float32 [batch, output_size], 0 or more."""
         filters, kernel_size = self.CONV1
         layer = tf.layers.conv2d(  # no padding, unlike the others
             inputs, filters, kernel_size, strides=2, activation=tf.nn.relu, name="conv1"
@@ -55,8 +55,8 @@ class SqueezeNet11(SqueezeNetModel):
             self.output_size,
             [1, 1],
             activation=tf.nn.relu,
-            # The authors' choice: fire9's values reach the hundreds, so larger weights would begin
-            # with a loss that the first steps cannot mend.
+            # The authors' choice: fire9's values reach the hundreds, so larger weights would start
+            # at a loss that training cannot recover from.
             kernel_initializer=tf.random_normal_initializer(stddev=0.01),
             name="final_conv",
         )
@@ -74,7 +74,7 @@ class SqueezeNet10(SqueezeNet11):
     )
 
 
-# Every net of this project, by the name that settings.json has for it.
+# Every net of this project, by its name in settings.json.
 NETS = {
     "squeezenet": SqueezeNetModel,
     "squeezenet1_0": SqueezeNet10,
@@ -83,7 +83,7 @@ NETS = {
 
 
 def describe(model: SqueezeNetModel) -> dict:
-    """What settings.json says of a net: its name, its images, and what a subclass may change."""
+    """A net's part of settings.json: its name, the sizes of its images, its fire modules."""
     names = {net: name for name, net in NETS.items()}
     settings = {
         "net": next(names[base] for base in type(model).__mro__ if base in names),
@@ -98,7 +98,7 @@ def describe(model: SqueezeNetModel) -> dict:
 
 @functools.cache
 def variable_shapes(net: type[SqueezeNetModel], output_size: int) -> dict[str, tuple[int, ...]]:
-    """The shapes of a net's variables, by name, in the order in which they are built.
+    """The shapes of a net's variables, by name, in the order they are built.
 
     (They do not depend on the size of the images.)
     """

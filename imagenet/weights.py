@@ -1,7 +1,7 @@
-"""Weight files -> variable name -> float32 array, under the names and in the layout of our nets.
+"""Reads weight files into {variable name: float32 array}, with our nets' names and layout.
 
-Kernels are [height, width, inputs, filters] (HWIO), as TensorFlow has them. A kernel of PyTorch or
-Caffe, [filters, inputs, height, width] (OIHW), becomes one by `transpose(2, 3, 1, 0)`.
+Kernels are [height, width, inputs, filters] (HWIO), as in TensorFlow. PyTorch and Caffe have
+[filters, inputs, height, width] (OIHW), which `transpose(2, 3, 1, 0)` converts.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from data.download import download
 from imagenet import PUBLISHED, class_names
 from imagenet.nets import MEAN, STD, SqueezeNet10, variable_shapes
 
-MOST_BYTES = 64 << 20  # of a weight file, packed or unpacked; the nets' own have 5 MB
+MOST_BYTES = 64 << 20  # of a weight file, packed or unpacked; those of the nets have 5 MB
 CODEBOOK_SIZE = 256
 CAFFE_MEAN = (104.0, 117.0, 123.0)  # blue, green, red, on a scale of 0..255
-# What zipfile and numpy raise on damaged content.
+# zipfile and numpy raise these on damaged content.
 DAMAGE = (
     *(ValueError, TypeError, LookupError, ArithmeticError, SyntaxError, EOFError, RuntimeError),
     *(MemoryError, OSError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
@@ -48,8 +48,8 @@ def load(name: str, folder: Path, work_dir: Path) -> Weights:
       work_dir: for the download; the caller removes it.
 
     Raises:
-      DataError: the file is not the published one, or cannot be had; the message says where to put
-        it by hand.
+      DataError: the file is not the published one, or cannot be downloaded; the message says where
+        to put it by hand.
       OSError: the download cannot be stored.
     """
     published = PUBLISHED[name]
@@ -73,7 +73,7 @@ def load(name: str, folder: Path, work_dir: Path) -> Weights:
 
 
 def read_npz(path: Path) -> Weights:
-    """A user's .npz file of arrays under this project's variable names, or tensorflowcv's.
+    """The arrays of a user's .npz file, named like this project's variables or tensorflowcv's.
 
     Raises:
       DataError: it is not such a file.
@@ -82,7 +82,7 @@ def read_npz(path: Path) -> Weights:
 
 
 def read_file(path: Path) -> bytes:
-    """The content of a file; raises DataError where it cannot be read or is implausibly large."""
+    """The content of a file; raises DataError if it cannot be read or is implausibly large."""
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):  # reading a pipe could wait forever
@@ -100,7 +100,7 @@ def read_file(path: Path) -> bytes:
 
 
 def unpack(source: str, content: bytes, member: str) -> bytes:
-    """One file out of a zip archive, and only that; raises DataError if it is not there."""
+    """One file from a zip archive, and only that; raises DataError if it is not there."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             if archive.getinfo(member).file_size > MOST_BYTES:
@@ -113,7 +113,7 @@ def unpack(source: str, content: bytes, member: str) -> bytes:
 
 
 def check_hash(source: str, content: bytes, algorithm: str, expected: str) -> None:
-    """Raises DataError when content has another digest than the published file."""
+    """Raises DataError if the content's hash differs from the published file's."""
     found = hashlib.new(algorithm, content).hexdigest()
     if found != expected:
         raise DataError(
@@ -148,7 +148,7 @@ def arrays_in(source: str, content: bytes) -> Weights:
 
 
 def as_float32(name: str, array: np.ndarray) -> np.ndarray:
-    """An array in single precision; raises ValueError for values that this cannot hold."""
+    """An array in single precision; raises ValueError for values that do not fit."""
     with np.errstate(over="ignore"):
         array = array.astype(np.float32)
     if not np.isfinite(array).all():
@@ -157,15 +157,15 @@ def as_float32(name: str, array: np.ndarray) -> np.ndarray:
 
 
 def reason(error: Exception) -> str:
-    """What went wrong, on one line of bearable length."""
+    """The error's message on one line, shortened."""
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def own_names(arrays: Weights) -> Weights:
-    """The same arrays under our variables' names; names that are not tensorflowcv's stay.
+    """The arrays under our variables' names; names that are not tensorflowcv's stay the same.
 
-    Its features/stage1/unit2/squeeze/conv/kernel:0 is our fire3/squeeze/kernel: the max poolings
-    divide its net into stages, each of several units, which are the fire modules.
+    Its features/stage1/unit2/squeeze/conv/kernel:0 is our fire3/squeeze/kernel: max poolings divide
+    its net into stages, whose units are the fire modules.
     """
     unit = re.compile(r"features/stage([1-9])/unit([1-9])/(\w+)/conv/(\w+)")
     names = {name: name.removesuffix(":0") for name in arrays}
@@ -181,7 +181,7 @@ def own_names(arrays: Weights) -> Weights:
 
 
 def decoded_net(source: str, content: bytes) -> Weights:
-    """The weights in compressed_SqueezeNet.net; raises DataError where that is damaged."""
+    """The weights in compressed_SqueezeNet.net; raises DataError if it is damaged."""
     shapes = variable_shapes(SqueezeNet10, len(class_names()))
     try:
         return with_rgb_input(decompressed(content, shapes))
@@ -192,14 +192,15 @@ def decoded_net(source: str, content: bytes) -> Weights:
 def decompressed(content: bytes, shapes: dict[str, tuple[int, ...]]) -> Weights:
     """Decodes the format of S. Han and others, "Deep Compression" (arXiv 1510.00149).
 
-    Little endian: a uint32 for each layer, how many weights are stored for it. Then layer by layer
-    a codebook of 256 float32, the biases as float32, a byte for each stored weight, its place in
-    the codebook, and 4 bits for each, the zeros skipped before it, two in a byte, the lower half
-    first. Weights count in OIHW order. (More than 15 zeros are bridged by storing one.)
+    Everything is little-endian. First comes a uint32 per layer, its number of stored weights. Then
+    follow, for each layer: a codebook of 256 float32; the biases as float32; a byte per stored
+    weight, its index in the codebook; and 4 bits per stored weight, the number of zeros skipped
+    before it, two in a byte, the lower half first. Weights are in OIHW order. (A gap of more than
+    15 zeros is bridged by storing a zero.)
 
     Args:
       content: of the file.
-      shapes: the variables' shapes by name, the layers in order, kernels in HWIO.
+      shapes: the variables' shapes by name, in the order of the layers, kernels in HWIO.
 
     Raises:
       ValueError: the content does not fit the shapes.
@@ -234,12 +235,12 @@ def decompressed(content: bytes, shapes: dict[str, tuple[int, ...]]) -> Weights:
 
 
 def with_rgb_input(weights: Weights) -> Weights:
-    """Weights for Caffe's input (BGR minus CAFFE_MEAN) as weights for ours (RGB by mean and std).
+    """Converts weights for Caffe's input (BGR minus CAFFE_MEAN) to ours (RGB by mean and std).
 
-    Exact but for rounding: conv1 is linear in its input and pads nothing. A pixel p of one channel
-    is 255 * (std * x + mean), where x is what our net sees, and Caffe's sees p - CAFFE_MEAN.
+    This is exact up to rounding, since conv1 is linear in its input and has no padding. A pixel p
+    of one channel is 255 * (std * x + mean), where x is our net's input; Caffe's is p - CAFFE_MEAN.
     """
-    kernel = weights["conv1/kernel"][:, :, ::-1].astype(np.float64)  # its inputs as RGB
+    kernel = weights["conv1/kernel"][:, :, ::-1].astype(np.float64)  # inputs in RGB order
     std, mean = np.array(STD)[:, None], np.array(MEAN)[:, None]
     offset = 255 * mean - np.array(CAFFE_MEAN[::-1])[:, None]
     bias = weights["conv1/bias"] + (kernel * offset).sum((0, 1, 2))

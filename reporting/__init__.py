@@ -1,1 +1,1 @@
-"""Everything that is shown about a run: in the terminal, in TensorBoard, as figures."""
+"""Everything shown about a run: in the terminal, in TensorBoard, as figures."""

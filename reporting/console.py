@@ -1,4 +1,4 @@
-"""What the user sees in the terminal, and what of TensorFlow's chatter they do not."""
+"""Terminal output: the progress bar, evaluations, the report."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from tqdm import tqdm
 
 from data import printable
 
-MOST_COLUMNS = 20  # of a table for people
-PLAIN_LINE_SECONDS = 10.0  # where there is no terminal for a bar
+MOST_COLUMNS = 20  # of a confusion matrix
+PLAIN_LINE_SECONDS = 10.0  # between two lines if stdout is not a terminal
 
 
 class TrainingBar:
-    """The progress of a training run on stdout: a bar on a terminal, elsewhere plain lines.
+    """The progress of a training run on stdout: a bar on a terminal, plain lines elsewhere.
 
-    A context manager, which ends the bar.
+    A context manager, which closes the bar.
 
     Args:
       total_steps: steps of the whole run.
-      num_epochs: times that each training image is seen in them; need not be whole.
-      split_name: what the evaluations are of.
+      num_epochs: passes over the training images in these steps; need not be an integer.
+      split_name: the split that is evaluated.
     """
 
     def __init__(self, total_steps: int, num_epochs: float, split_name: str = "test"):
@@ -62,7 +62,7 @@ class TrainingBar:
                 initial=step - 1,
                 file=sys.stdout,
                 dynamic_ncols=True,
-                delay=1e-9,  # not before there are numbers to show
+                delay=1e-9,  # draw nothing until there are numbers to show
                 bar_format="{desc} |{bar}| step {n_fmt}/{total_fmt}{postfix}, {remaining} left",
             )
         self._bar.set_description_str(epoch, refresh=False)
@@ -70,17 +70,17 @@ class TrainingBar:
         self._bar.update(step - self._bar.n)
 
     def initialized(self, checkpoint: str, left_out: list[str]) -> None:
-        """Prints what the weights begin as."""
+        """Prints where the initial weights come from."""
         text = f"weights from {checkpoint}; left out: {', '.join(left_out) or 'none'}"
         print(printable(text), flush=True)
 
     def evaluated(self, evaluation) -> None:
-        """Prints an evaluation's line above the bar."""
+        """Prints an evaluation above the bar."""
         print_evaluation(evaluation, self._split_name)
 
 
 def print_evaluation(evaluation, split_name: str) -> None:
-    """Prints what a checkpoint came to as a line; above the bar, where there is one."""
+    """Prints an evaluation on one line; above the bar, if there is one."""
     tqdm.write(
         f"step {evaluation.step:,}: {split_name} accuracy {evaluation.accuracy:.2%}, "
         f"loss {evaluation.loss:.4f}",
@@ -90,7 +90,7 @@ def print_evaluation(evaluation, split_name: str) -> None:
 
 
 def print_report(results: dict, run_dir: Path) -> None:
-    """Prints what a run came to; results is what results.json holds."""
+    """Prints the results of a run, as stored in results.json."""
     low, high = results["accuracy_interval_95"]
     split = results["split"]
     classes = [f"{name} {percent(share)}" for name, share in results["class_accuracies"].items()]
@@ -116,7 +116,7 @@ def print_report(results: dict, run_dir: Path) -> None:
 
 
 def print_classes(results: dict) -> None:
-    """Prints what the classes came to, and which were taken for which."""
+    """Prints precision and recall per class, the confusion matrix and the calibration error."""
     names = list(results["class_images"])
     rows = [("class", "images", "precision", "recall")]
     for name in names:
@@ -135,12 +135,12 @@ def print_classes(results: dict) -> None:
 
 
 def percent(share: float | None) -> str:
-    """A share of 0..1 for people; a dash for None."""
+    """A share of 0..1 as a percentage; a dash for None."""
     return "-" if share is None else f"{share:.1%}"
 
 
 def aligned(lines: list[tuple[str, ...]], left: tuple[int, ...]) -> str:
-    """Columns of text, made printable: those named flush left, the others flush right."""
+    """Aligned columns of printable text: those in left are flush left, the others flush right."""
     lines = [tuple(map(printable, line)) for line in lines]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
@@ -153,7 +153,7 @@ def aligned(lines: list[tuple[str, ...]], left: tuple[int, ...]) -> str:
 
 
 def tensorboard_command(run_dir: Path) -> str:
-    """What to type to see a run in TensorBoard: the one beside this Python, on the PATH or not."""
+    """The command that shows a run in the TensorBoard of this Python's environment."""
     program = Path(sys.executable).with_name("tensorboard")
     if shutil.which("tensorboard") == str(program):
         program = Path("tensorboard")

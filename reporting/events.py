@@ -1,4 +1,4 @@
-"""The TensorBoard events of a run: train and eval as two runs of one chart, and all else shown."""
+"""Writes a run's TensorBoard events: train and eval as two runs that share their charts."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from training.scope_scalars import MEASURES
 from training.step import TrainingStep
 
 SHOWN_CROPS = 64
-SHOWN_ACTIVATIONS = 32  # images; TensorBoard's histograms take 240 bytes of memory a value
-# What the thread that writes the files dies of, as TensorFlow passes it on.
+SHOWN_ACTIVATIONS = 32  # images; TensorBoard's histograms take 240 bytes of memory per value
+# What TensorFlow raises when the thread that writes the files has died.
 WRITE_ERRORS = (OSError, IndexError, RuntimeError, tf.errors.OpError)
 
 
@@ -35,12 +35,12 @@ class EventWriters:
       run_dir: folder of the run.
       scopes: of the net's convolutions, in the order they run.
       next_step: the first step whose training values are still to come; 0 for a new run.
-      next_evaluation: the first step whose evaluation is still to come. What an interrupted run
-        wrote about these steps and later ones is taken back (the START of a session has this effect
-        on a curve), so that no curve overlaps itself or has a gap.
+      next_evaluation: the first step whose evaluation is still to come. TensorBoard discards what
+        an interrupted run wrote about these steps and later ones (because of the session's START
+        event), so that no curve overlaps itself or has a gap.
 
     Raises:
-      RunError: the disk is full or the folder cannot be written; so do all methods but close.
+      RunError: the disk is full or the folder cannot be written; this goes for all methods.
     """
 
     def __init__(self, run_dir: Path, scopes: Sequence[str], next_step: int, next_evaluation: int):
@@ -61,18 +61,18 @@ class EventWriters:
         return self
 
     def __exit__(self, *exc_info) -> None:
-        # What could not be written has been told by flush, or is less than why the run ends.
+        # flush has already reported what could not be written, or the run ends for a worse reason.
         with contextlib.suppress(*WRITE_ERRORS):
             self.train.close()
             self.eval.close()
 
     def write_start(self, model: SqueezeNetModel, crops: np.ndarray) -> None:
-        """Adds what a new run begins with: its graph, settings and scopes, and a first batch.
+        """Adds the start of a new run: its graph, settings and scopes, and the first batch.
 
         Args:
-          model: its graph is drawn as the chapter has it.
-          crops: float32 [batch, 3 * resize_dim * resize_dim], 0..255, channel-major: what the
-            first step is trained on, cropped and mirrored.
+          model: its graph is shown as in the chapter.
+          crops: float32 [batch, 3 * resize_dim * resize_dim], 0..255, channel-major: the images of
+            the first step, cropped and flipped.
         """
         settings = read_settings(self._run_dir) or {}
         net = modules(model)
@@ -90,11 +90,11 @@ class EventWriters:
         self._add(self.eval, 0, [summaries.hparams(settings, net, self._run_dir)])
 
     def write_step(self, values: TrainingStep, images_per_second: float | None) -> None:
-        """Adds a training step's loss, accuracy, learning rate, speed, and what it did per scope.
+        """Adds a training step's loss, accuracy, learning rate, speed, and measures per scope.
 
         Args:
           values: numpy values; scope_scalars may have no rows.
-          images_per_second: None where it is not known yet.
+          images_per_second: None if it is not known yet.
         """
         scalars = {
             "loss": values.loss,
@@ -113,11 +113,11 @@ class EventWriters:
     def write_evaluation(
         self, evaluation: Evaluation, weights: dict[str, np.ndarray], zeros: dict[str, float]
     ) -> None:
-        """Adds an evaluation's loss and accuracy, and what it was made with.
+        """Adds an evaluation's loss and accuracy, and the weights it used.
 
         Args:
           evaluation: of a checkpoint.
-          weights: its variables, by name.
+          weights: the checkpoint's variables, by name.
           zeros: the share of zeros among each ReLU's outputs, 0..1, by scope.
         """
         scalars = {"loss": evaluation.loss, "accuracy": evaluation.accuracy}
@@ -137,7 +137,7 @@ class EventWriters:
     def write_layers(
         self, step: int, activations: dict[str, np.ndarray], gradients: dict[str, np.ndarray]
     ) -> None:
-        """Adds histograms of what `Evaluator.activations` and `gradients` give."""
+        """Adds histograms of what `Evaluator.activations` and `gradients` return."""
         for scope, values in activations.items():
             self._add_histograms(step, {f"{scope}/activation": values[:SHOWN_ACTIVATIONS]})
         self._add_histograms(step, {f"{name}/gradient": gradients[name] for name in gradients})
@@ -145,11 +145,11 @@ class EventWriters:
     def write_end(
         self, evaluation: Evaluation, split: Split, class_names: tuple[str, ...], dim: int
     ) -> None:
-        """Adds what the last evaluation got wrong, as images.
+        """Adds the confusion matrix and the worst mistakes of the last evaluation, as images.
 
         Args:
           evaluation: of the last step.
-          split: the images that it is of, dim pixels along each side.
+          split: the evaluated images, dim pixels along each side.
           class_names: one per class.
         """
         matrix = figures.confusion_matrix(split.labels, evaluation.predictions, class_names)
@@ -160,7 +160,7 @@ class EventWriters:
         self._add(self.eval, evaluation.step, images)
 
     def flush(self) -> None:
-        """Returns when all that was added is in the files."""
+        """Returns once everything that was added is in the files."""
         with self._told():
             self.train.flush()
             self.eval.flush()
@@ -171,7 +171,7 @@ class EventWriters:
         return self._tags[scope] + name.removeprefix(scope)
 
     def _add_histograms(self, step: int, arrays: dict[str, np.ndarray]) -> None:
-        """Adds a histogram of each array, which are named by their scopes."""
+        """Adds a histogram of each array; their names start with a scope."""
         tagged = {self._tag(name): values for name, values in arrays.items()}
         self._add(self.eval, step, [summaries.histograms(tagged)])
 
@@ -184,7 +184,7 @@ class EventWriters:
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
-        """Turns what the writers' threads died of into a sentence for the user."""
+        """Turns an error of the writers' threads into a sentence for the user."""
         try:
             yield
         except WRITE_ERRORS as error:

@@ -1,4 +1,4 @@
-"""Images of a run: crops, filters, the confusion matrix, the worst mistakes, two runs compared."""
+"""Figures of a run: crops, filters, confusion matrix, worst mistakes, a comparison of two runs."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_NAMED_CLASSES = 40  # of the confusion matrix
-WORST = 12  # wrongly classified images that are shown
-# TensorBoard's Images tab shows every image 350 pixels wide, and does not smooth what it scales: so
-# figures are drawn that wide where that is enough.
+WORST = 12  # misclassified images that are shown
+# TensorBoard's Images tab scales every image to a width of 350 pixels, without smoothing, so
+# figures are drawn at that width if it is enough.
 CARD_INCHES, DPI = 3.5, 100
 
 
@@ -38,12 +38,12 @@ def png(image: Image.Image) -> bytes:
 
 
 def write_image(image: Image.Image, path: Path) -> None:
-    """Writes a PNG file beside what the terminal shows, and says where; or why it could not."""
+    """Writes a PNG file and prints its path, or why it could not be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path, png(image))
         print(f"\nsaved to {path}")
-    except OSError as error:  # somebody else's run, for instance: all that was asked is printed
+    except OSError as error:  # somebody else's run, for instance; the report itself is printed
         print(f"{path}: not saved ({error.strerror})", file=sys.stderr)
 
 
@@ -53,11 +53,11 @@ def records_to_images(records: np.ndarray, dim: int) -> np.ndarray:
 
 
 def grid(images: np.ndarray, scale: int) -> Image.Image:
-    """Images side by side in a square, with gaps between them.
+    """Arranges images in a square grid with gaps.
 
     Args:
       images: uint8 [images, height, width, 3].
-      scale: pixels that each pixel becomes, along both sides.
+      scale: factor by which each pixel is enlarged, along both sides.
     """
     columns = int(np.ceil(np.sqrt(len(images))))
     missing = -len(images) % columns
@@ -71,8 +71,8 @@ def filters(kernel: np.ndarray) -> Image.Image:
     """The filters of a first convolution as a grid of small images.
 
     Args:
-      kernel: float32 [height, width, 3, filters]. Each filter is stretched to 0..255 by itself;
-        gray stands for zero.
+      kernel: float32 [height, width, 3, filters]. Each filter is scaled to 0..255 separately; gray
+        stands for zero.
     """
     longest = np.abs(kernel).max(axis=(0, 1, 2), keepdims=True)
     shades = 127.5 + 127.5 * kernel / np.maximum(longest, 1e-12)
@@ -81,31 +81,31 @@ def filters(kernel: np.ndarray) -> Image.Image:
 
 @contextlib.contextmanager
 def matplotlib_defaults() -> Iterator[None]:
-    """In this context matplotlib draws as it does by default, whatever the caller's settings are.
+    """In this context matplotlib uses its defaults, whatever the caller's settings are.
 
-    Neither a wrong MPLBACKEND nor a damaged matplotlibrc, nor one that asks for LaTeX, may end a
-    run; and what is set here must not change what else a notebook draws.
+    A wrong MPLBACKEND, a damaged matplotlibrc, or one that asks for LaTeX must not end a run, and
+    settings made here must not affect a notebook's other figures.
     """
     matplotlib = load_matplotlib()
     defaults = dict(matplotlib.rcParamsDefault)
-    del defaults["backend"]  # of windows; a Figure that is saved has none
-    defaults["text.parse_math"] = False  # a class may be called $5: not a formula
+    del defaults["backend"]  # for windows; saving a Figure needs none
+    defaults["text.parse_math"] = False  # a class may be called $5, which is not a formula
     with matplotlib.rc_context(defaults), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from")  # a name has such a letter
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # class names in any script
         yield
 
 
 def load_matplotlib() -> ModuleType:
-    """Imports matplotlib, without its settings if they end the import."""
+    """Imports matplotlib, without the user's settings if they make the import fail."""
     try:
-        import matplotlib  # takes a second; needed once a run
+        import matplotlib  # takes a second; needed once per run
     except Exception:  # of many kinds: ValueError, UnicodeDecodeError, ...
         for name in [name for name in sys.modules if name.startswith("matplotlib.")]:
-            del sys.modules[name]  # which do not fit the package when it is imported again
+            del sys.modules[name]  # leftovers, which would not match the second import
         folder = Path(importlib.util.find_spec("matplotlib").origin).parent
         backend = os.environ.pop("MPLBACKEND", None)
         try:
-            with contextlib.chdir(folder / "mpl-data"):  # whose matplotlibrc comes first
+            with contextlib.chdir(folder / "mpl-data"):  # its matplotlibrc takes precedence
                 import matplotlib
         finally:
             if backend is not None:
@@ -117,11 +117,11 @@ def load_matplotlib() -> ModuleType:
 def confusion_matrix(
     labels: np.ndarray, predictions: np.ndarray, class_names: tuple[str, ...], dpi: int = DPI
 ) -> Image.Image:
-    """How many images of each class were classified as which."""
+    """Draws how many images of each class were classified as each class."""
     from sklearn.metrics import confusion_matrix
 
     counts = confusion_matrix(labels, predictions, labels=range(len(class_names)))
-    is_named = len(class_names) <= MOST_NAMED_CLASSES  # more names and numbers take gigabytes
+    is_named = len(class_names) <= MOST_NAMED_CLASSES  # more labels would take gigabytes
     size = max(CARD_INCHES, 0.5 + 0.3 * len(class_names)) if is_named else 8.0
     figure = new_figure(size, size)
     ax = figure.subplots()
@@ -178,13 +178,13 @@ def worst(
 
 @matplotlib_defaults()
 def scopes_comparison(comparison: dict) -> Image.Image | None:
-    """How far the kernels of two runs are apart and how many filters are dead, per scope.
+    """Draws the distance between two runs' kernels, and their dead filters, per scope.
 
     Args:
       comparison: what `tools.scopes.compare` returns.
 
     Returns:
-      Bars for each convolution that both nets have; None if they share none.
+      Bars for each convolution that both nets have; None if they have none in common.
     """
     rows = {
         row["variable"].removesuffix("/kernel"): row
@@ -206,7 +206,7 @@ def scopes_comparison(comparison: dict) -> Image.Image | None:
     moved = [100 * (row["moved"] or 0) for row in rows.values()]
     draw_bars(distances, places, moved, 0.7, "tab:gray")
     distances.set_yticks(places, rows)
-    distances.invert_yaxis()  # the net's first scope on top
+    distances.invert_yaxis()  # the net's first scope at the top
     distances.set_title("distance between the kernels, in % of A's norm", fontsize=9)
     for ax in others:
         for run, (name, color) in enumerate((("A", "tab:blue"), ("B", "tab:orange"))):
@@ -225,7 +225,7 @@ def draw_bars(
     color: str,
     label: str | None = None,
 ) -> None:
-    """Horizontal bars with their numbers behind them."""
+    """Draws horizontal bars with their numbers to the right."""
     bars = axes.barh(places, percentages, height, color=color, label=label)
     texts = [f"{number:.1f}" if number else "" for number in percentages]
     axes.bar_label(bars, texts, padding=2, fontsize=7)
@@ -234,7 +234,7 @@ def draw_bars(
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure with a margin, in inches, that no window and no pyplot know of."""
+    """An empty figure, in inches, with a margin; not registered with pyplot."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")

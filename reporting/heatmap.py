@@ -1,27 +1,27 @@
-"""Where a net looks: a class activation map, drawn over the image."""
+"""Draws a class activation map over an image: where the net found a class."""
 
 from __future__ import annotations
 
 import numpy as np
 from PIL import Image
 
-SIDE = 512  # of the drawing, in pixels
+SIDE = 512  # of the result, in pixels
 OPACITY = 0.75  # of the map where it is strongest
-# Colors of the map from weak to strong, as in a fire: RGB at 0, a third, two thirds and 1.
+# Fire colors of the map from weak to strong: RGB at 0, one third, two thirds and 1.
 COLORS = np.array([(60, 0, 90), (200, 20, 60), (250, 140, 0), (255, 255, 160)])
 
 
 def draw_heatmap(square: np.ndarray, activations: np.ndarray, seen: float) -> Image.Image:
-    """Lays an activation map over an image.
+    """Draws an activation map over an image.
 
-    Without final_conv's average, its map of a class says where in the image the net found that
+    final_conv's map of a class, before it is averaged, shows where in the image the net found that
     class: B. Zhou et al., "Learning Deep Features for Discriminative Localization" (arXiv
-    1512.04150), for which a net that ends like SqueezeNet needs no change.
+    1512.04150). A net that ends like SqueezeNet needs no change for this.
 
     Args:
       square: uint8 [SIDE, SIDE, 3], the central square of an image.
       activations: float32 [height, width], 0 or more, final_conv's map of one class.
-      seen: the share of the square's side that the net sees of it, its center, 0..1.
+      seen: share of the square's side that the net's central crop covers, 0..1.
     """
     side = round(SIDE * seen)
     edge = (SIDE - side) // 2
@@ -32,6 +32,6 @@ def draw_heatmap(square: np.ndarray, activations: np.ndarray, seen: float) -> Im
     stops = np.linspace(0, 1, len(COLORS))
     colors = np.stack([np.interp(heat, stops, channel) for channel in COLORS.T], axis=-1)
     opacity = OPACITY * heat[..., None]
-    gray = np.asarray(Image.fromarray(square).convert("L"))[..., None]  # so that colors stand out
+    gray = np.asarray(Image.fromarray(square).convert("L"))[..., None]  # makes colors stand out
     blended = (1 - opacity) * gray + opacity * colors
     return Image.fromarray(blended.round().astype(np.uint8))

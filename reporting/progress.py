@@ -1,4 +1,4 @@
-"""How a training run is followed: the terminal, TensorBoard, and the time its steps take."""
+"""Reports a training run's progress: in the terminal, in TensorBoard, and the time of its steps."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from training.step import TrainingStep
 
 
 class StepClock:
-    """The time that training steps take, without what happens between them.
+    """Measures the time of training steps, excluding pauses.
 
     Args:
-      batch_size: images a step.
+      batch_size: images per step.
     """
 
     def __init__(self, batch_size: int):
@@ -39,7 +39,7 @@ class StepClock:
         self._since = None
 
     def step_done(self) -> None:
-        """Counts a step; not the first one, in which TensorFlow is still setting itself up."""
+        """Counts a step, except the first, in which TensorFlow is still setting itself up."""
         now = time.perf_counter()
         if self._since is not None:
             self._recent.append(now - self._since)
@@ -49,7 +49,7 @@ class StepClock:
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Leaves out what happens inside the with block."""
+        """Excludes the time inside the with block."""
         paused = time.perf_counter()
         yield
         if self._since is not None:
@@ -67,13 +67,13 @@ class StepClock:
 
 
 class Progress:
-    """Shows a run in the terminal and writes it for TensorBoard; a context manager that ends both.
+    """Shows a run in the terminal and in TensorBoard; a context manager that closes both.
 
     Args:
       run_dir: folder of the run.
       model: the net that is trained.
-      dataset: what it is trained and evaluated on.
-      schedule: the numbers of the training.
+      dataset: the images to train and evaluate on.
+      schedule: the numbers of the run.
 
     Its methods raise RunError when the disk is full or the folder can no longer be written.
     """
@@ -95,14 +95,14 @@ class Progress:
         self._bar.__exit__(*exc_info)
 
     def warm_started(self, init_from: Run, left_out: list[str]) -> None:
-        """Shows whose weights a new run starts from, and which variables do not."""
-        source = init_from.settings.get("source", init_from.checkpoint)  # where they came from
+        """Shows where the weights of a new run come from, and which variables are left out."""
+        source = init_from.settings.get("source", init_from.checkpoint)  # of imported weights
         self._bar.initialized(source, left_out)
 
     def started(self, session: tf.Session, step: int) -> None:
-        """Begins the curves; a new run (step 0) writes its graph, first batch and weights.
+        """Starts the curves; a new run (step 0) writes its graph, first batch and weights.
 
-        Events that an interrupted process wrote of steps that will be taken again are taken back.
+        A resumed run makes TensorBoard discard the events of steps that will be taken again.
         """
         schedule, scopes = self._schedule, kernel_scopes()
         if step:
@@ -116,13 +116,13 @@ class Progress:
         self.write_weights(session, 0)
 
     def write_weights(self, session: tf.Session, step: int) -> None:
-        """Adds the weights in a session to the curves."""
+        """Adds the weights in a session to the events."""
         variables = tf.trainable_variables()
         names = [variable.op.name for variable in variables]
         self._events.write_weights(step, dict(zip(names, session.run(variables), strict=True)))
 
     def step_done(self, values: TrainingStep) -> None:
-        """Times and shows a step; adds every SUMMARY_STEPS-th and the last to the curves."""
+        """Times and shows a step; adds every SUMMARY_STEPS-th step and the last to the curves."""
         self._clock.step_done()
         speed = self._clock.recent_images_per_second()
         if len(values.scope_scalars):  # a summary step
@@ -131,13 +131,13 @@ class Progress:
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Stops the clock, with all events so far on disk: a resumed run never repeats them."""
+        """Stops the clock and flushes the events so far, so that no resumed run repeats them."""
         with self._clock.paused():
             self._events.flush()
             yield
 
     def evaluated(self, evaluation: Evaluation, evaluator: Evaluator) -> None:
-        """Shows an evaluation, and adds it and the weights it was made with to the curves."""
+        """Shows an evaluation, and adds it and its weights to the events."""
         self._events.write_evaluation(evaluation, evaluator.weights(), evaluator.zero_shares())
         if self._schedule.summarize_layers:
             layers = evaluator.activations(), evaluator.gradients()
@@ -149,7 +149,7 @@ class Progress:
         self._bar.evaluated(evaluation)
 
     def finished(self, evaluator: Evaluator, evaluation: Evaluation) -> dict:
-        """Writes results.json from the last evaluation; returns what it holds."""
+        """Writes results.json from the last evaluation; returns its content."""
         results = evaluator.summarize(evaluation, self._dataset.evaluation_name)
         results["images_per_second"] = self._clock.images_per_second()
         results["wall_seconds"] = time.perf_counter() - self._created
@@ -166,7 +166,7 @@ class Progress:
 
 
 class NoProgress:
-    """What a task of a cluster uses that keeps no files: the chief shows the run."""
+    """Stands in for Progress in all tasks of a cluster but the chief."""
 
     def __enter__(self) -> NoProgress:
         return self
@@ -189,10 +189,10 @@ class NoProgress:
 
 
 def write_results(run_dir: Path, results: dict) -> None:
-    """Writes results.json, unless there is one of the same step: it knows how long that took."""
+    """Writes results.json, unless it exists for this step: then it has the times of the run."""
     try:
         if read_json(run_dir / "results.json")["steps"] == results["steps"]:
             return
     except (OSError, ValueError, LookupError, TypeError):
-        pass  # there is none yet, or none that can be read
+        pass  # it does not exist yet, or cannot be read
     write_json(run_dir / "results.json", results)

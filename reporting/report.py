@@ -28,16 +28,16 @@ def report(
     watch: bool = False,
     patience: float = 0.0,
 ) -> None:
-    """Evaluates and prints; leaves a drawing of the confusion matrix in the run's folder.
+    """Evaluates and prints; saves an image of the confusion matrix in the run's folder.
 
     Args:
-      run_dir: folder of the run, or what else `find_run` takes for one.
+      run_dir: folder of the run, or anything else that `find_run` accepts.
       checkpoint: one of its checkpoints; None for the newest.
       split_name: "train", "test", or "validation" for the held-out images.
       data_dir: folder of the images' files, if they have moved.
-      watch: whether to evaluate each new checkpoint until the training there has ended, and report
-        on the last one.
-      patience: seconds to wait for a training that has not begun, or that may continue.
+      watch: whether to evaluate each new checkpoint until training there has ended, and report on
+        the last one.
+      patience: seconds to wait for training to start, or to resume.
 
     Raises:
       DataError, RunError: with a sentence for the user.
@@ -57,7 +57,7 @@ def report(
         for path in checkpoints:
             try:
                 evaluation = evaluator.evaluate(path)
-            except tf.errors.NotFoundError:  # the training has deleted it meanwhile
+            except tf.errors.NotFoundError:  # the trainer has deleted it meanwhile
                 continue
             print_evaluation(evaluation, split_name)
         if evaluation is None:
@@ -74,29 +74,29 @@ def report(
 
 
 def wait_for_run(run_dir: Path, patience: float) -> None:
-    """Waits until a run has begun, or for so many seconds."""
+    """Waits until a run has started, at most for so many seconds."""
     ends = time.monotonic() + patience
     while read_settings(run_dir) is None and time.monotonic() < ends:
         time.sleep(POLL_SECONDS)
 
 
 def new_checkpoints(run_dir: Path, patience: float = 0.0) -> Iterator[str]:
-    """Each new checkpoint, from the newest there is, until the training has ended.
+    """Yields each new checkpoint, starting with the newest, until training has ended.
 
-    One that comes while another is being evaluated may be passed over, as with every continuous
-    evaluator of TF1. (tf_slim.evaluation.checkpoints_iterator asks TensorFlow's index file
-    `checkpoint`, which may be missing, or name one that is damaged; here the files are asked.)
+    A checkpoint that is written during an evaluation may be skipped, as in every continuous
+    evaluator of TF1. (tf_slim.evaluation.checkpoints_iterator relies on TensorFlow's index file
+    `checkpoint`, which may be missing, or name a damaged one; this looks at the files themselves.)
 
     Args:
       run_dir: folder of a run.
-      patience: seconds that a training which has not reached its last step may pause.
+      patience: seconds that training may pause before its last step.
 
     Yields:
-      Paths without extension, of intact checkpoints.
+      Paths, without extension, of intact checkpoints.
     """
     last, seen = None, time.monotonic()
     while True:
-        goes_on = is_training(run_dir)  # asked first: what it saves last must not be missed
+        goes_on = is_training(run_dir)  # checked first, so that the last checkpoint is not missed
         if goes_on:
             seen = time.monotonic()
         checkpoint = newest_checkpoint(run_dir, while_training=goes_on)
@@ -110,6 +110,6 @@ def new_checkpoints(run_dir: Path, patience: float = 0.0) -> Iterator[str]:
 
 
 def is_complete(run_dir: Path, checkpoint: str | None) -> bool:
-    """Whether a checkpoint is the last one that its run wants."""
+    """Whether a checkpoint is of the last step of its run."""
     total_steps = (read_settings(run_dir) or {}).get("total_steps")
     return checkpoint is not None and checkpoint_step(checkpoint) >= (total_steps or math.inf)

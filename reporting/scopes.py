@@ -1,4 +1,4 @@
-"""The net's variable scopes, counted on its graph: what each holds, costs and saves."""
+"""The parameters, cost and savings of the net's variable scopes, counted on its graph."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from squeezenet_model import SqueezeNetModel
 
 @dataclass(frozen=True)
 class Convolution:
-    """A convolution of the graph, and the variable scope it stands in.
+    """A convolution of the graph, and its variable scope.
 
     Attributes:
-      scope: its variable scope, "fire1/squeeze" for instance.
+      scope: its variable scope, such as "fire1/squeeze".
       kernel: height, width, input channels, filters.
       output: height, width, channels.
     """
@@ -28,18 +28,18 @@ class Convolution:
 
     @property
     def parameters(self) -> int:
-        """The chapter's P, section C: weights and one bias a filter."""
+        """The chapter's P, section C: weights, and one bias per filter."""
         return math.prod(self.kernel) + self.kernel[-1]
 
     @property
     def formula(self) -> str:
-        """The same as the chapter writes it: kernel height x width x filters x inputs + filters."""
+        """The same in the chapter's notation: height x width x filters x inputs + filters."""
         height, width, inputs, filters = self.kernel
         return f"{height} x {width} x {filters} x {inputs} + {filters}"
 
     @property
     def multiply_adds(self) -> int:
-        """Multiplications, each with its addition, for one image."""
+        """Pairs of a multiplication and an addition, for one image."""
         return math.prod(self.kernel) * math.prod(self.output[:2])
 
 
@@ -48,9 +48,9 @@ class Module:
     """A top-level scope: one convolution, or a fire module of three.
 
     Attributes:
-      scope: its variable scope, "fire1" for instance.
-      convolutions: those inside, in the order they run.
-      output: height, width, channels of what comes out.
+      scope: its variable scope, such as "fire1".
+      convolutions: the convolutions inside, in the order they run.
+      output: height, width, channels.
     """
 
     scope: str
@@ -69,9 +69,9 @@ class Module:
 
     @property
     def plain(self) -> Convolution:
-        """The 3x3 convolution that would take the same input to the same output.
+        """The plain 3x3 convolution with the same input and output.
 
-        A larger one (conv1 of v1.0 has 7x7) stays as it is: it saves nothing and costs nothing.
+        A larger kernel (conv1 of v1.0 has 7x7) stays as it is.
         """
         height, width, inputs, _ = self.convolutions[0].kernel
         kernel = max(3, height), max(3, width), inputs, self.output[-1]
@@ -81,8 +81,8 @@ class Module:
 def chapter_graph(model: SqueezeNetModel) -> tf.Graph:
     """The net as the chapter's class builds it: one tower, no gradients, no optimizer.
 
-    The graph that trains holds a copy of the net per tower, and their gradients, which would hide
-    it.
+    The training graph has a copy of the net for each tower, and their gradients, which would hide
+    the net.
     """
     with tf.Graph().as_default() as graph:
         shape = [None, model.resize_dim, model.resize_dim, 3]
@@ -93,11 +93,11 @@ def chapter_graph(model: SqueezeNetModel) -> tf.Graph:
 
 
 def drawn_graph(model: SqueezeNetModel) -> tf.GraphDef:
-    """The chapter's graph as TensorBoard's Graphs tab shows it: only what computes an image.
+    """The chapter's graph for TensorBoard's Graphs tab: only what computes predictions and loss.
 
-    What initializes and reads the variables is left out, so that a convolution is its kernel, its
-    bias and three operations. TensorBoard gives scopes of the same structure the same color, but
-    only if the scopes inside them have been matched before: a convolution must contain none.
+    Operations that initialize and read the variables are left out, so that a convolution consists
+    of its kernel, its bias and three operations. TensorBoard gives scopes of the same structure the
+    same color, but only if the scopes inside them match first; so a convolution must contain none.
     """
     graph = chapter_graph(model)
     outputs = ("predictions", "loss", "accuracy")
@@ -119,7 +119,7 @@ def drawn_graph(model: SqueezeNetModel) -> tf.GraphDef:
 
 
 def modules(model: SqueezeNetModel) -> list[Module]:
-    """The scopes of a net in the order they run, read off its graph."""
+    """The top-level scopes of a net in the order they run, read from its graph."""
     graph = chapter_graph(model)
     found: dict[str, list[Convolution]] = {}
     outputs = {}
@@ -136,9 +136,9 @@ def modules(model: SqueezeNetModel) -> list[Module]:
 
 
 def squeeze_ratio(net: list[Module]) -> float:
-    """Filters of all squeeze layers over channels of all fire modules' outputs (0 without any).
+    """Filters of all squeeze layers divided by output channels of all fire modules (0 if none).
 
-    The paper's SR (section 5.2) for the net as a whole: its fire modules need not have one ratio.
+    The paper's SR (section 5.2) for the whole net, whose fire modules may have different ratios.
     """
     fires = [module for module in net if len(module.convolutions) > 1]
     squeezed = sum(module.convolutions[0].kernel[-1] for module in fires)
@@ -146,13 +146,13 @@ def squeeze_ratio(net: list[Module]) -> float:
 
 
 def tags(scopes: Sequence[str]) -> dict[str, str]:
-    """Under which tag TensorBoard shows each scope: its name with its place in the net.
+    """The TensorBoard tag of each scope: its name, numbered by its place in the net.
 
-    TensorBoard groups tags by what stands before the first slash, and sorts them with the numbers
-    in them taken as numbers: so groups and cards follow the net, after the loss and the accuracy.
+    TensorBoard groups tags by the part before the first slash, and sorts numbers in them as
+    numbers. So groups and cards follow the order of the net, after the loss and the accuracy.
 
     Args:
-      scopes: those of the convolutions, in the order they run: "conv1", "fire1/squeeze", ...
+      scopes: of the convolutions, in the order they run: "conv1", "fire1/squeeze", ...
 
     Returns:
       {"conv1": "scope1_conv1", "fire1/squeeze": "scope2_fire1/1_squeeze", ...}
@@ -169,17 +169,17 @@ def tags(scopes: Sequence[str]) -> dict[str, str]:
 
 
 def table(net: list[Module]) -> list[dict]:
-    """A row per scope, those inside a fire module below it, and a last row with the sums.
+    """A row per scope, each fire module followed by the scopes inside it, and a row of totals.
 
     Args:
       net: its modules.
 
     Returns:
       Dictionaries with the keys scope; output, [height, width, channels] (None in the last row);
-      formula, the chapter's for a convolution (None where several are summed); parameters; bytes,
-      as float32; multiply_adds, for one image; parameters_share and multiply_adds_share, of the
-      net's, 0..1; plain_parameters, of one 3x3 convolution from the same input to the same output
-      in this place, and saved, how many times as many they are (None inside a fire module).
+      formula, the chapter's for a convolution (None for sums); parameters; bytes, as float32;
+      multiply_adds, for one image; parameters_share and multiply_adds_share, of the net's total,
+      0..1; plain_parameters, of a plain 3x3 convolution with the same input and output, and saved,
+      the ratio of these to parameters (None inside a fire module).
     """
     parameters = sum(module.parameters for module in net)
     multiply_adds = sum(module.multiply_adds for module in net)

@@ -1,7 +1,7 @@
-"""What TensorBoard shows besides curves, as Summary messages: histograms, images, texts, layouts.
+"""Summary messages for what TensorBoard shows besides curves: histograms, images, texts, layouts.
 
-TF1's summary operations would have to run in the graph that trains; these messages are made from
-numpy arrays, beside it.
+TF1's summary operations would have to run in the training graph; these messages are made from
+numpy arrays outside of it.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 # The settings that the HParams tab compares. More than four columns would push the accuracy and the
-# loss out of a window of 1,500 pixels; the other settings stand in the Text tab.
+# loss out of a window of 1,500 pixels; the Text tab has the other settings.
 COMPARED = ("learning_rate", "num_epochs", "recipe")
-# The Custom Scalars tab: what its charts show, by the end of their tags.
+# The charts of the Custom Scalars tab, and the ends of their tags.
 CHARTS = {
     "update-to-weight ratio": "kernel/update_ratio",
     "norm of the kernels": "kernel/norm",
@@ -38,7 +38,7 @@ CHARTS = {
 
 
 def histograms(arrays: dict[str, np.ndarray]) -> tf.Summary:
-    """One histogram for each array; the arrays' names are the tags."""
+    """One histogram for each array; the names are the tags."""
     return merged(*(histogram_pb(tag, values) for tag, values in arrays.items()))
 
 
@@ -66,12 +66,12 @@ def markdown_table(titles: tuple[str, ...], rows: list[tuple]) -> str:
 
 
 def settings_table(settings: dict) -> str:
-    """What settings.json holds, for a text panel."""
+    """The content of settings.json, for a text panel."""
     return markdown_table(("setting", "value"), list(settings.items()))
 
 
 def scopes_table(net: list[Module]) -> str:
-    """What each variable scope holds, for a text panel; scopes inside another are indented."""
+    """The table of variable scopes, for a text panel; inner scopes are indented."""
     titles = ("scope", "output", "parameters", "share", "multiply-adds", "plain 3x3", "saved")
     rows = []
     for row in table(net):
@@ -93,7 +93,7 @@ def scopes_table(net: list[Module]) -> str:
 def scope_charts(net: list[Module], tags: dict[str, str]) -> tf.Summary:
     """The layout of the Custom Scalars tab: each fire module's convolutions in one chart.
 
-    TensorBoard shows the layouts of several runs as one, equal charts once.
+    TensorBoard merges the layouts of several runs, and shows equal charts once.
 
     Args:
       net: its modules.
@@ -117,17 +117,17 @@ def hparams(settings: dict, net: list[Module], run_dir: Path) -> tf.Summary:
     """The row of a run in the HParams tab, and the columns of that table.
 
     TensorBoard takes the columns from one of the runs, and its parallel coordinates leave out runs
-    that lack one: so each run names the same columns, and fills them all.
+    that lack a column. So every run has the same columns, and fills them all.
     """
     values = {name: settings[name] for name in COMPARED if name in settings}
     values["squeeze_ratio"] = round(squeeze_ratio(net), 5)
     columns = [api.HParam(name) for name in values]
     metrics = [api.Metric(tag) for tag in ("accuracy", "loss")]
-    # Its own name first: TensorBoard cuts long ones off. The rest tells runs of one name apart.
+    # The folder's name first, since TensorBoard truncates; its parent tells equal names apart.
     trial = f"{run_dir.name} in {run_dir.parent}"
     return merged(api.hparams_config_pb(columns, metrics), api.hparams_pb(values, trial_id=trial))
 
 
 def merged(*tensorboards: Message) -> tf.Summary:
-    """TensorBoard's messages as one of TensorFlow's: each package has a class of its own."""
+    """Merges TensorBoard's messages into one of TensorFlow's, which has its own message class."""
     return tf.Summary.FromString(b"".join(part.SerializeToString() for part in tensorboards))

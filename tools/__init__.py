@@ -1,1 +1,1 @@
-"""What one does with a run: each module is a command, `python -m tools.NAME --help`."""
+"""The commands for a finished run; each module is one: `python -m tools.NAME --help`."""

@@ -1,7 +1,7 @@
-"""A cluster on this machine: python -m tools.launch_local --workers 2 -- --dataset digits
+"""Runs a cluster on this machine: python -m tools.launch_local --workers 2 -- --dataset digits
 
 Starts one train.py per task, with the flags after `--`, on free ports of localhost, and prints
-their output, each line with the name of its task. Ctrl-C shuts all of them down in order.
+their output, each line with the name of its task. Ctrl-C shuts all of them down cleanly.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from threading import Event
 from training.command import Interruption, Parser, positive, run_command
 
 TRAIN = Path(__file__).resolve().parents[1] / "train.py"
-GRACE_SECONDS = 20.0  # for all tasks to end, once one has failed or a signal has come
+GRACE_SECONDS = 20.0  # for all tasks to exit after one has failed, or after a signal
 POLL_SECONDS = 0.1
-PR_SET_PDEATHSIG = 1  # of Linux's prctl
+PR_SET_PDEATHSIG = 1  # an option of Linux's prctl
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command; returns the highest exit code of its tasks, or that of a signal to it."""
+    """Runs the command; returns the highest exit code of its tasks, or 128 + its own signal."""
     parser = Parser(prog="tools.launch_local", description="Train in a cluster on this machine.")
     add = parser.add_argument
     add(
@@ -69,14 +69,14 @@ def launch(flags: argparse.Namespace) -> int:
 def run_tasks(workers: int, train_flags: list[str], interruption: Interruption) -> int:
     """Runs each task once, and leaves no process behind; returns their highest exit code.
 
-    Raises BrokenPipeError when nobody reads the output any more.
+    Raises BrokenPipeError if nobody reads the output anymore.
     """
     processes, unread = {}, Event()
     with ThreadPoolExecutor(workers) as printers:
         try:
             for index, (name, config) in enumerate(task_configs(workers).items()):
                 processes[name] = start(train_flags, config, index, workers)
-            for name, process in processes.items():  # no thread before all processes are forked
+            for name, process in processes.items():  # start threads only after forking
                 printers.submit(print_lines, name, process, unread)
             code = wait(processes, interruption, unread)
         finally:
@@ -91,7 +91,7 @@ def run_tasks(workers: int, train_flags: list[str], interruption: Interruption) 
 def wait(processes: dict[str, Popen], interruption: Interruption, unread: Event) -> int:
     """Waits until all tasks have ended, or GRACE_SECONDS after a failure or a signal.
 
-    Returns the highest exit code of those that ended by themselves.
+    Returns the highest exit code of those that ended on their own.
     """
     codes, deadline, is_stopping = {}, math.inf, False
     while len(codes) < len(processes) and time.monotonic() < deadline:
@@ -115,7 +115,7 @@ def wait(processes: dict[str, Popen], interruption: Interruption, unread: Event)
 
 
 def print_lines(name: str, process: Popen, unread: Event) -> None:
-    """Prints what a task says, to the end even if unread: the task must not wait for a reader."""
+    """Prints a task's output; reads on even if nobody reads ours, so that the task never blocks."""
     for line in process.stdout:
         try:
             print(f"[{name}] {line.rstrip()}\n", end="", flush=True)  # in one piece
@@ -145,10 +145,10 @@ def free_ports(count: int) -> list[int]:
 
 
 def start(train_flags: list[str], config: str, index: int, workers: int) -> Popen:
-    """Starts a task in a session of its own, so that Ctrl-C reaches it only through `wait`.
+    """Starts a task in its own session, so that Ctrl-C reaches it only through `wait`.
 
-    On Linux it gets cores of its own, if there are enough, and is killed with the launcher.
-    Elsewhere the chief, unread, ends at its next line.
+    On Linux it gets its own cores, if there are enough, and is killed with the launcher. Elsewhere
+    the chief exits when it prints its next line after the launcher is gone.
     """
 
     def in_the_task():

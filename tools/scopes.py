@@ -1,4 +1,4 @@
-"""The net's variable scopes in numbers, alone or two runs side by side: python -m tools.scopes
+"""Shows a net's variable scopes in numbers, or compares two runs: python -m tools.scopes
 
 For each scope: its output, its parameters (as the chapter counts them), its multiply-adds, and the
 cost of a plain 3x3 convolution in its place, which is the chapter's argument for the fire module.
@@ -22,10 +22,10 @@ from training import RunError
 from training.command import Parser, local_path, run_command
 from training.runtime import load_tensorflow_quietly
 
-if TYPE_CHECKING:  # it would take seconds to import
+if TYPE_CHECKING:  # takes seconds to import
     from training.saved_run import Run
 
-# The net that `tools.scopes` describes when it is given none: the chapter's, for CIFAR-10.
+# The net that `tools.scopes` describes by default: the chapter's, for CIFAR-10.
 CIFAR10_NET = {"original_dim": 32, "resize_dim": 24, "output_size": 10}
 
 
@@ -72,7 +72,7 @@ def show(flags: argparse.Namespace) -> int:
 
 
 def describe(path: Path | None) -> list[dict]:
-    """The rows of `reporting.scopes.table` for a run, or for a net that needs no weights here."""
+    """The rows of `reporting.scopes.table` for a run, a published net, or the default net."""
     from imagenet.nets import NETS
     from reporting.scopes import modules, table
     from training.saved_run import load_run
@@ -114,16 +114,16 @@ def shown_scopes(rows: list[dict]) -> str:
 
 
 def compare(a: Path, b: Path) -> dict:
-    """What differs between two runs or checkpoints.
+    """The differences between two runs or checkpoints.
 
     Returns:
       a, b: their checkpoints.
       scopes: a dictionary per scope with its parameters and output in a and b; None in the one that
         lacks it.
       variables: a dictionary per variable with its shape and norm in a and b, and moved, the norm
-        of the difference as a share of the norm in a (None where the shapes differ).
+        of the difference as a share of the norm in a (None if the shapes differ).
       dead_relus: per convolution, the share of filters in a and b that are zero everywhere on the
-        first test images of the run's data set; left out where those images are not available.
+        first test images of the run's data set; left out if those images are not available.
     """
     from reporting.scopes import modules, table
     from training.saved_run import load_run

@@ -1,8 +1,8 @@
-"""The chapter's claim about the squeeze ratio, tried: python -m tools.sweep_squeeze_ratio
+"""Tests the chapter's claim about the squeeze ratio: python -m tools.sweep_squeeze_ratio
 
 "A larger squeeze ratio can improve the model performance up to a certain extent, at the cost of
-increased parameter count" (section D). Trains the net at several ratios, each as a run of its own
-that TensorBoard's HParams tab compares, and draws accuracy against parameters. As in the paper
+increased parameter count" (section D). Trains the net at several ratios, each as a separate run
+that TensorBoard's HParams tab compares, and plots accuracy against parameters. As in the paper
 (arXiv 1602.07360, section 5.2), the ratio is that of a module's squeeze filters to all of its
 expand filters.
 """
@@ -23,7 +23,7 @@ from training import recipe
 from training.command import Parser, local_path, positive, run_command, seed
 from training.runtime import load_tensorflow_quietly
 
-if TYPE_CHECKING:  # they take seconds to import
+if TYPE_CHECKING:  # takes seconds to import
     from matplotlib.figure import Figure
 
 RATIOS = (0.03125, 0.0625, 0.125, 0.25, 0.5, 1.0)
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = Parser(
         prog="tools.sweep_squeeze_ratio",
-        description="Train the net at several squeeze ratios; draw accuracy against parameters.",
+        description="Train the net at several squeeze ratios; plot accuracy against parameters.",
         epilog="Run the same command again to resume.",
     )
     add = parser.add_argument
@@ -65,14 +65,14 @@ def main(arguments: list[str] | None = None) -> int:
 def ratio(text: str) -> float:
     """An argparse type: a squeeze ratio.
 
-    A squeeze layer of one filter would leave the filters after it one weight, which is nothing once
-    they have mean 0; four leave them a choice.
+    The smallest leaves four squeeze filters. With a single one, each 1x1 filter that follows would
+    have one weight, which is zero once filters are standardized to mean 0.
     """
     return positive(float, most=4, least=min(RATIOS))(text)
 
 
 def sweep(flags: argparse.Namespace) -> int:
-    """Trains all ratios, prints a line for each, and draws them.
+    """Trains all ratios, prints a line for each, and plots them.
 
     Returns:
       Exit code.
@@ -107,7 +107,7 @@ def sweep(flags: argparse.Namespace) -> int:
 def train_one(
     flags: argparse.Namespace, dataset: data.Dataset, squeeze_ratio: float, run_dir: Path
 ) -> dict:
-    """Trains one ratio from its newest checkpoint to the end; returns its results."""
+    """Trains one ratio, from its newest checkpoint if there is one; returns its results."""
     from train import train
     from training.run_dir import open_run_dir
     from training.saved_run import build_model, settings_of
@@ -130,7 +130,7 @@ def train_one(
 
 
 def at_ratio(fire_params: tuple, squeeze_ratio: float) -> tuple:
-    """The same fire modules with other squeeze depths: the ratio times both expand depths."""
+    """The fire modules with squeeze depths of the ratio times both expand depths together."""
     return tuple(
         (round(squeeze_ratio * 2 * expand_depth), expand_depth, name)
         for _, expand_depth, name in fire_params
@@ -138,7 +138,7 @@ def at_ratio(fire_params: tuple, squeeze_ratio: float) -> tuple:
 
 
 def draw(done: list[tuple[float, dict]], dataset_name: str) -> Figure:
-    """Accuracy against parameters, a point for each ratio."""
+    """Plots accuracy against parameters, a point for each ratio."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")

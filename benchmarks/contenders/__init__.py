@@ -1,1 +1,1 @@
-"""Who takes part in benchmarks.peers: a module each, run as a process of its own."""
+"""The contenders of benchmarks.peers: one module each, run as a separate process."""

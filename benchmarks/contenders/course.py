@@ -1,4 +1,4 @@
-"""The course's own loop as a learner would type it: images one by one, Adam, a plain Session.
+"""The course's own loop as a learner would write it: images one by one, Adam, a plain Session.
 
 Arguments: folder of the images, batch size.
 """

@@ -73,7 +73,7 @@ def main() -> None:
     step = jax.jit(step, donate_argnums=(0, 1, 2))
     for crops, labels in batches(images()):
         weights, state, key, loss = step(weights, state, key, crops, labels)
-        loss.block_until_ready()  # or the steps would only be queued when they are counted
+        loss.block_until_ready()  # otherwise steps would be counted when they are only queued
         turns.step_done()
 
 

@@ -23,7 +23,7 @@ from benchmarks.contenders.turns import (
 )
 from training.batches import batch_at
 
-STEPS_AT_ONCE = 10  # steps_per_execution: one call from Python for so many
+STEPS_AT_ONCE = 10  # steps_per_execution: steps per call from Python
 
 
 def fire_module(inputs: keras.KerasTensor, squeeze: int, expand: int) -> keras.KerasTensor:
@@ -48,7 +48,7 @@ def build_net(dim: int) -> keras.Model:
 
 
 def training_dataset(dataset) -> tf.data.Dataset:
-    """Standardized batches, made ahead."""
+    """Standardized batches, prefetched."""
     dim = dataset.resize_dim
 
     def make(step):

@@ -1,10 +1,10 @@
-"""What the machine can do: products of square float32 matrices, with TensorFlow's own kernel."""
+"""The machine's own rate: products of square float32 matrices, with TensorFlow's own kernel."""
 
 from benchmarks.contenders.turns import Turns
 from squeezenet_model import tf
 
 SIDE = 2048
-FLOP = 2 * SIDE**3  # of a product: a multiplication and an addition for each of SIDE^3 terms
+FLOP = 2 * SIDE**3  # per product: a multiplication and an addition for each of SIDE^3 terms
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""This project: the very command `train.py --dataset cifar10`, which waits where it shows a step.
+"""This project: the unmodified command `train.py --dataset cifar10`, held after each step.
 
 Arguments: folder of the images; then more flags for train.py.
 """
@@ -12,7 +12,7 @@ from training import runtime
 
 
 def main() -> None:
-    """Trains until it is stopped, in a folder that nobody needs afterwards."""
+    """Trains until it is stopped, in a temporary folder."""
     turns = Turns()
     runtime.load_tensorflow_quietly()
     from reporting import progress

@@ -1,4 +1,4 @@
-"""What all contenders share: the images, and how they take turns."""
+"""Shared by all contenders: the images, and taking turns."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from training.batches import batch_at
 
 BATCH_SIZE = 128
 SEED = 0
-PARAMETERS = 146_570  # of the chapter's net for ten classes, as tools.scopes prints them
-WARM_UP_STEPS = 20  # compile, find their algorithms, fill their caches
+PARAMETERS = 146_570  # of the chapter's net for ten classes, as tools.scopes prints
+WARM_UP_STEPS = 20  # for frameworks to compile, choose algorithms and fill caches
 PREFETCHED_BATCHES = 4
 
 
 class Turns:
     """Lets a training loop run only when it is its turn.
 
-    The loop calls step_done() after each step, and is held there while others have their turn: a
-    line on stdin says for how many seconds to run, and the answer is what was done a second. The
-    end of stdin is the end of the process. What else the process prints goes to stderr.
+    The loop calls step_done() after each step, which blocks while others have their turn. A line on
+    stdin says for how many seconds to run; the answer on stdout is the amount done per second. The
+    process ends at the end of stdin. All its other output goes to stderr.
 
     Args:
-      amount: what a step does: its images, say.
+      amount: the amount that a step does, such as its number of images.
     """
 
     def __init__(self, amount: int = BATCH_SIZE):
@@ -56,25 +56,25 @@ class Turns:
         print(answer, file=self._answers, flush=True)
         line = sys.stdin.readline()
         if not line:
-            os._exit(0)  # frameworks' threads would make a longer story of it
+            os._exit(0)  # does not wait for the frameworks' threads
         self._seconds = float(line)
         self._steps = 0
         self._started = time.perf_counter()
 
 
 def check_parameters(count: int) -> None:
-    """Raises ValueError if that is not the number of the chapter's net: then it is another one."""
+    """Raises ValueError if the net does not have as many parameters as the chapter's."""
     if count != PARAMETERS:
         raise ValueError(f"the net has {count:,} parameters, not {PARAMETERS:,}")
 
 
 def images() -> data.Dataset:
-    """CIFAR-10 from the folder that the command line names."""
+    """CIFAR-10 from the folder on the command line."""
     return data.load("cifar10", Path(sys.argv[1]), may_download=False)
 
 
 def batches(dataset: data.Dataset) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The batches that this project trains on, made ahead by a thread, for those without their own.
+    """This project's training batches, prefetched by a thread, for contenders without a pipeline.
 
     Yields:
       crops: float32 [BATCH_SIZE, 3, 24, 24], 0..255, not yet standardized; labels: int32.
