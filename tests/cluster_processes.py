@@ -1,6 +1,6 @@
-"""Tasks of a cluster, each train.py in a process of its own on this machine.
+"""The tasks of a cluster, each a separate train.py process on this machine.
 
-Each keeps all checkpoints, and prints a digest of its variables when it has taken its last step.
+Each keeps all checkpoints, and prints a digest of its variables after its last step.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ sys.exit(train.main(sys.argv[1:]))
 
 
 class Process:
-    """A task in a process, and the lines that it has printed.
+    """The process of a task, and the lines that it has printed.
 
     Attributes:
       lines: of stdout and stderr.
@@ -77,14 +77,14 @@ class Process:
         self._heard_at = now
 
     def forget_silence(self):
-        """Counts the longest silence from now on."""
+        """Starts measuring the longest silence anew."""
         self._heard_at, self.longest_silence = time.monotonic(), 0.0
 
     def is_running(self):
         return self._process.poll() is None
 
     def wait_for_line(self, pattern):
-        """The first line, from now on or before, that the pattern matches."""
+        """The first line, printed already or in the future, that matches the pattern."""
         ends = time.monotonic() + SECONDS
         while time.monotonic() < ends:
             for line in list(self.lines):
@@ -107,7 +107,7 @@ class Process:
         self.send(number)
 
     def ended(self):
-        """Waits for its end; returns its exit code and all that it has printed."""
+        """Waits until it ends; returns its exit code and everything it has printed."""
         code = self._process.wait(SECONDS)
         self._reader.join()
         return code, "".join(self.lines)
@@ -119,7 +119,7 @@ class Process:
 
 @contextlib.contextmanager
 def running_tasks(flags, cwd, **environment):
-    """The tasks of a cluster, the chief first; those that still run at the end are killed.
+    """The tasks of a cluster, the chief first; those still running at the end are killed.
 
     Args:
       flags: of each task.
@@ -136,5 +136,5 @@ def running_tasks(flags, cwd, **environment):
 
 
 def digest(output):
-    """Of the variables that a task ended with."""
+    """The digest of a task's final variables."""
     return re.search(r"^variables (\w+)$", output, re.MULTILINE)[1]

@@ -1,4 +1,4 @@
-"""What several test files share: TensorFlow made quiet, and one trained run."""
+"""Shared by several test files: quiet TensorFlow, helpers, and one trained run."""
 
 import contextlib
 import io
@@ -44,13 +44,13 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(items):
-    """Puts the longest file first: at the end, one test process would wait for the other."""
+    """Runs the longest file first, so that no test process idles at the end."""
     items.sort(key=lambda item: item.path.name != "test_cluster_task.py")
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem):
-    """Skips a test, on Windows, where it asks for what only POSIX systems have."""
+    """On Windows, skips a test that fails because it needs a POSIX system."""
     try:
         return (yield)
     except (AttributeError, OSError, ValueError) as error:
@@ -112,7 +112,7 @@ def run_train(*flags, cwd: Path, largest_file: int | None = None) -> subprocess.
 
 
 def train_here(*flags, cwd: Path) -> subprocess.CompletedProcess:
-    """The same within this process, which has TensorFlow already: a second where that takes five.
+    """The same in this process, which has loaded TensorFlow already: one second instead of five.
 
     Args:
       flags, cwd: as for `run_train`.
@@ -128,7 +128,7 @@ def train_here(*flags, cwd: Path) -> subprocess.CompletedProcess:
 
 
 def readme_code(words: str) -> str:
-    """The piece of Python in the README that has these words in it."""
+    """The Python example in the README that contains these words."""
     readme = (PROJECT / "README.md").read_text()
     section = readme.split("## In your own code")[1].split("\n## ")[0]
     pieces = re.findall(r"^(?: {4}.*\n|\n)+", section, re.MULTILINE)

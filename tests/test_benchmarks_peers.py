@@ -1,4 +1,4 @@
-"""The comparison with other frameworks: how the contenders take turns, and what is made of it."""
+"""The comparison with other frameworks: how contenders take turns, how results are combined."""
 
 import argparse
 

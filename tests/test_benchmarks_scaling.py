@@ -1,4 +1,4 @@
-"""The model by which benchmarks.scaling predicts larger clusters."""
+"""The model with which benchmarks.scaling predicts larger clusters."""
 
 import pytest
 

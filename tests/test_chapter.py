@@ -122,7 +122,7 @@ class TestTheNet:
     def test_has_these_shapes(self, tensor, shape):
         assert tf.get_default_graph().get_tensor_by_name(tensor).shape.as_list() == [None, *shape]
 
-    def test_ends_in_one_logit_a_class(self, logits):
+    def test_ends_in_one_logit_per_class(self, logits):
         assert logits.op.name.startswith("logits/")
         assert logits.shape.as_list() == [None, 10]
 

@@ -1,7 +1,7 @@
-"""Random faults of random tasks cost a cluster nothing but time.
+"""A cluster survives random faults of random tasks, and ends with the same weights.
 
-Marked slow, and left out unless asked for: pytest -m slow tests/test_cluster_chaos.py --kills 20
-takes half an hour; with -s it prints each fault and how the tasks ended.
+Marked slow, and skipped by default: pytest -m slow tests/test_cluster_chaos.py --kills 20 takes
+half an hour; with -s it prints each fault and how the tasks ended.
 """
 
 import os
@@ -22,7 +22,7 @@ SEED = 0
 
 
 class Fault:
-    """What happens to one task of a cluster, and when.
+    """A fault of one task of a cluster, and its time.
 
     Args:
       rng: decides it.

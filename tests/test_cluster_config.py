@@ -1,4 +1,4 @@
-"""What TF_CONFIG says, and what is said when it makes no sense."""
+"""TF_CONFIG: how it is read, and the errors for invalid values."""
 
 import json
 
@@ -39,7 +39,7 @@ def test_knows_an_evaluator():
         json.dumps({"cluster": {"chief": ["a:1"]}, "task": {"type": "chief", "index": 0}}),
     ],
 )
-def test_a_process_on_its_own_is_no_cluster(text):
+def test_a_single_process_is_not_a_cluster(text):
     assert read_config(text) is None
 
 
@@ -74,7 +74,7 @@ def test_a_process_on_its_own_is_no_cluster(text):
         (config(worker=["a:1"]), "a:1 occurs twice"),
     ],
 )
-def test_nonsense_is_one_sentence(monkeypatch, capsys, text, words):
+def test_an_invalid_value_is_one_sentence(monkeypatch, capsys, text, words):
     monkeypatch.setenv("TF_CONFIG", text)
     assert train.main([]) == 2
     error = capsys.readouterr().err
@@ -89,7 +89,7 @@ class TestTheExampleForKubernetes:
         text = (PROJECT / "docs" / "kubernetes.yaml").read_text()
         return {(each["kind"], each["metadata"]["name"]): each for each in yaml.safe_load_all(text)}
 
-    def test_gives_every_pod_its_place(self, documents):
+    def test_gives_every_pod_its_task(self, documents):
         cluster = documents["ConfigMap", "squeezenet"]["data"]["cluster"]
         service = documents["Service", "squeezenet"]["metadata"]["name"]
         for job in ("chief", "worker"):
@@ -107,7 +107,7 @@ class TestTheExampleForKubernetes:
                 assert address == f"squeezenet-{job}-{index}.{service}:2222"
             assert len(place.addresses[job]) == spec["completions"]
 
-    def test_lets_in_nobody_but_the_cluster(self, documents):
+    def test_admits_only_the_cluster(self, documents):
         spec = documents["NetworkPolicy", "squeezenet"]["spec"]
         (rule,) = spec["ingress"]
         assert rule["from"] == [{"podSelector": spec["podSelector"]}]

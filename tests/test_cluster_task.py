@@ -1,4 +1,4 @@
-"""A real cluster on this machine: it takes the steps of one process, and survives faults."""
+"""A real cluster on this machine takes the same steps as one process, and survives faults."""
 
 import re
 import signal
@@ -38,7 +38,7 @@ def last_checkpoint(folder):
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """The folder of a cluster's run that nothing happened to, and what each task printed."""
+    """The folder of an undisturbed cluster's run, and the output of each task."""
     folder = tmp_path_factory.mktemp("undisturbed")
     with two_tasks(folder) as processes:
         ends = [each.ended() for each in processes]
@@ -47,14 +47,14 @@ def undisturbed(tmp_path_factory):
 
 
 class TestARun:
-    def test_leaves_equal_variables_in_all_tasks_to_the_bit(self, undisturbed):
+    def test_leaves_identical_variables_in_all_tasks(self, undisturbed):
         _, (chief, worker) = undisturbed
         assert digest(chief) == digest(worker)
 
     def test_takes_the_steps_of_one_process_with_the_whole_batch(
         self, undisturbed, tmp_path, monkeypatch
     ):
-        """Up to rounding, which the optimizers amplify with each step: hence only the first few."""
+        """Up to rounding, which grows with each step, so only the first few are compared."""
         monkeypatch.delenv("TF_CONFIG", raising=False)
         monkeypatch.setattr(checkpoints, "KEPT", 100)
         assert train_here(*FLAGS, "--batch_size", 64, cwd=tmp_path).returncode == 0
@@ -64,15 +64,15 @@ class TestARun:
             assert difference.mean() < 1e-4, name
             assert difference.max() < 1e-3, name
 
-    def test_is_shown_by_the_chief_alone(self, undisturbed):
+    def test_is_reported_only_by_the_chief(self, undisturbed):
         _, (chief, worker) = undisturbed
         assert re.search(r"^test accuracy ", chief, re.MULTILINE)
         assert "accuracy" not in worker
         assert worker.splitlines()[-1] == "worker 0: done"
         assert worker.startswith(("worker 0: training with chief", "worker 0: waiting for chief"))
 
-    def test_can_be_taken_over_by_one_process(self, undisturbed, monkeypatch):
-        """With the batch of all tasks; asked for no more steps, it evaluates what is there."""
+    def test_can_be_resumed_by_one_process(self, undisturbed, monkeypatch):
+        """With the batch of all tasks; if the run is complete, it only evaluates."""
         monkeypatch.delenv("TF_CONFIG", raising=False)
         process = train_here(*FLAGS, "--batch_size", 64, cwd=undisturbed[0])
         assert process.returncode == 0, process.stderr
@@ -105,7 +105,7 @@ def test_a_task_that_is_killed_is_named_and_costs_nothing(killed, name, undistur
 
 
 class TestASignal:
-    """To any task: the step in progress ends in all of them, and the chief saves it."""
+    """A signal to any task: all tasks finish the current step, and the chief saves it."""
 
     def test_stops_all_tasks_after_the_same_step(self, tmp_path):
         with two_tasks(tmp_path) as (chief, worker):
@@ -137,18 +137,18 @@ def config():
 
 
 def test_a_task_that_has_been_restarted_is_a_loss(config, monkeypatch):
-    """TensorFlow then raises the error of an uninitialized variable, and all tasks answer."""
+    """TensorFlow then raises an error about an uninitialized variable, and all tasks answer."""
     monkeypatch.setattr(Task, "absent", lambda task: {})
     monkeypatch.setattr("cluster.task.POLL_SECONDS", 0.01)
     with tf.Graph().as_default():
         session = WatchedSession(Task(config), SharedInterruption(), "", None)
         uninitialized = tf.get_variable("uninitialized", [])
-        with pytest.raises(RunError, match="chief: lost a task, which has been restarted since"):
+        with pytest.raises(RunError, match="chief: lost a task that has been restarted since"):
             session.run(uninitialized)
 
 
 class TestTheStart:
-    def test_names_a_task_that_does_not_come_up(self, config, monkeypatch, capsys):
+    def test_names_a_task_that_does_not_start(self, config, monkeypatch, capsys):
         monkeypatch.setattr("cluster.task.START_SECONDS", 0.2)
         (worker,) = config.addresses["worker"]
         with (
@@ -166,7 +166,7 @@ class TestTheStart:
 
 
 class TestAPort:
-    """What a look at a task's port finds out."""
+    """The states of a task's port."""
 
     def test_of_a_server_answers(self):
         (port,) = free_ports(1)
@@ -174,10 +174,10 @@ class TestAPort:
         assert server.target
         assert probe(f"localhost:{port}") is ANSWERS
 
-    def test_that_accepts_but_says_nothing_is_silent(self):
+    def test_that_accepts_but_does_not_answer_is_silent(self):
         with socket.create_server(("localhost", 0)) as frozen:
             assert probe(f"localhost:{frozen.getsockname()[1]}", seconds=0.2) is SILENT
 
-    def test_that_nobody_listens_at_is_closed(self):
+    def test_without_a_listener_is_closed(self):
         (port,) = free_ports(1)
         assert probe(f"localhost:{port}") is CLOSED

@@ -1,4 +1,4 @@
-"""SqueezeNet v1.0 and v1.1: the same logits as torchvision's, from the same weights and images."""
+"""SqueezeNet v1.0 and v1.1 give torchvision's logits, from the same weights and images."""
 
 import numpy as np
 import pytest
@@ -106,7 +106,7 @@ class TestThePreprocessing:
 
 
 @pytest.mark.parametrize("net", PAPER_NETS)
-def test_a_new_final_conv_begins_small_also_in_training(net):
+def test_a_new_final_conv_starts_small_in_training_too(net):
     with tf.Graph().as_default(), tf.Session() as session:
         tf.set_random_seed(0)
         with model_scope(CHAPTER):

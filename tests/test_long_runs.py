@@ -1,4 +1,4 @@
-"""What only a long run shows. Marked slow, and left out unless asked for: pytest -m slow."""
+"""Guarantees that only a long run can show. Marked slow, and skipped by default: pytest -m slow."""
 
 from pathlib import Path
 

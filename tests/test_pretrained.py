@@ -1,4 +1,4 @@
-"""The net that comes with the project."""
+"""The included CIFAR-10 model."""
 
 import json
 import os
@@ -70,7 +70,7 @@ def test_the_readmes_ten_lines_give_what_tools_predict_gives(tmp_path, capfd):
     assert float(probability) == pytest.approx(answer["probability"], abs=1e-5)
 
 
-def test_begins_a_training():
+def test_can_start_another_run():
     assert parse_flags(["--init_from"]).init_from == PRETRAINED
     with tf.Graph().as_default():
         SqueezeNetModel(32, 24, 2).model_layers(tf.zeros([1, 24, 24, 3]), is_training=False)

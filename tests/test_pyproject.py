@@ -1,4 +1,4 @@
-"""`pip install .` brings all of the project, and every command starts from any folder."""
+"""`pip install .` installs the whole project, and every command starts from any folder."""
 
 import importlib
 import subprocess

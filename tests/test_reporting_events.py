@@ -1,4 +1,4 @@
-"""The events of a run: what they hold, and what is told when they cannot be written."""
+"""The events of a run: their content, and the errors when they cannot be written."""
 
 import numpy as np
 import pytest
@@ -56,7 +56,7 @@ def test_hold_the_zeros_of_an_evaluation(tmp_path):
     assert (event.step, event.value) == (20, 0.25)
 
 
-def test_of_steps_that_are_still_to_come_are_taken_back(tmp_path):
+def test_of_steps_still_to_come_are_discarded(tmp_path):
     for next_step in (1, 20):
         with EventWriters(tmp_path, SCOPES, next_step, next_step) as events:
             events.write_step(VALUES._replace(loss=float(next_step)), None)
@@ -64,20 +64,20 @@ def test_of_steps_that_are_still_to_come_are_taken_back(tmp_path):
     assert [(event.step, event.value) for event in train.Scalars("loss")] == [(20, 20.0)]
 
 
-def test_a_folder_without_permission_is_told(tmp_path, monkeypatch):
+def test_a_folder_without_permission_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr("os.access", lambda path, mode: False)  # nothing else would stop root
     with pytest.raises(RunError, match=r"events .* cannot be written \(no permission"):
         EventWriters(tmp_path, SCOPES, 1, 1)
 
 
-def test_a_file_in_the_folders_place_is_told(tmp_path):
+def test_a_file_in_the_folders_place_is_reported(tmp_path):
     (tmp_path / "train").write_text("")
     with pytest.raises(RunError, match="events for TensorBoard cannot be written"):
         EventWriters(tmp_path, SCOPES, 1, 1)
 
 
 @pytest.mark.parametrize("error", [IndexError("disk full"), OSError(28, "disk full")])
-def test_a_writer_that_died_between_two_flushes_is_told(tmp_path, monkeypatch, error):
+def test_a_writer_that_died_between_two_flushes_is_reported(tmp_path, monkeypatch, error):
     def died(*args):
         raise error
 
@@ -87,7 +87,7 @@ def test_a_writer_that_died_between_two_flushes_is_told(tmp_path, monkeypatch, e
             events.write_step(VALUES, None)
 
 
-def test_of_a_new_run_are_taken_back_when_it_begins_again(tmp_path):
+def test_of_a_new_run_are_discarded_when_it_starts_again(tmp_path):
     weights = {"conv1/kernel": np.ones([3, 3, 3, 4], np.float32)}
     for _ in range(2):  # the first one was killed before its first checkpoint
         with EventWriters(tmp_path, SCOPES, 0, 0) as events:

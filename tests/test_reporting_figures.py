@@ -1,4 +1,4 @@
-"""The images of a run: as wide as TensorBoard shows them, and of what they should show."""
+"""The figures of a run: as wide as TensorBoard shows them, with the right content."""
 
 import sys
 
@@ -38,7 +38,7 @@ class TestTheConfusionMatrix:
         image = figures.confusion_matrix(np.arange(3), np.arange(3), NAMES)
         assert (border(image, 4) == 255).all()
 
-    def test_of_many_classes_does_not_grow_without_end(self):
+    def test_of_many_classes_has_a_bounded_size(self):
         names = tuple(map(str, range(1_000)))
         image = figures.confusion_matrix(np.arange(1_000), np.arange(1_000), names)
         assert image.size == (800, 800)
@@ -49,13 +49,13 @@ class TestTheWorstMistakes:
         wrong = np.roll(np.eye(3, dtype=np.float32)[split.labels], 1, axis=1)
         assert figures.worst(split, wrong, NAMES, dim=8).width == CARD_WIDTH
 
-    def test_are_none_where_all_is_right(self, split):
+    def test_are_none_if_everything_is_right(self, split):
         right = np.eye(3, dtype=np.float32)[split.labels]
         assert figures.worst(split, right, NAMES, dim=8) is None
 
 
 class TestDrawings:
-    """They do not depend on the caller's matplotlib, and do not change it."""
+    """Figures neither depend on the caller's matplotlib settings nor change them."""
 
     @pytest.fixture
     def drawings(self, split):
@@ -97,7 +97,7 @@ class TestDrawings:
 class TestAComparisonOfScopes:
     @staticmethod
     def comparison(**scopes):
-        """Of the scopes given, each with its kernel's shapes in A and B."""
+        """A comparison of the given scopes, each with its kernel's shapes in A and B."""
         return {
             "a": "runs/a/model.ckpt-1",
             "b": "runs/b/model.ckpt-1",
@@ -126,7 +126,7 @@ class TestAComparisonOfScopes:
         ]
         assert heights[0] < heights[1]
 
-    def test_is_none_where_they_share_none(self):
+    def test_is_none_without_common_scopes(self):
         assert figures.scopes_comparison(self.comparison(conv1=[[1], None])) is None
 
 
@@ -137,7 +137,7 @@ class TestWriting:
         assert capsys.readouterr().out == f"\nsaved to {path}\n"
         assert Image.open(path).size == (2, 3)
 
-    def test_where_it_cannot_says_why(self, tmp_path, capsys):
+    def test_says_why_it_failed(self, tmp_path, capsys):
         (tmp_path / "file").write_text("")
         figures.write_image(Image.new("RGB", (2, 3)), tmp_path / "file" / "image.png")
         assert "not saved (" in capsys.readouterr().err

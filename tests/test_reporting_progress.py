@@ -1,4 +1,4 @@
-"""What a training writes on request."""
+"""What a run records by default, and on request."""
 
 import json
 
@@ -14,7 +14,7 @@ def test_layers_are_summarized_on_request(train, tmp_path):
         assert f"scope2_fire1/1_squeeze/{name}" in tags["tensors"]
 
 
-def test_each_scope_is_followed_by_default(train, tmp_path):
+def test_each_scope_has_curves_by_default(train, tmp_path):
     train(total_steps=25, eval_every=20)
     squeeze = "scope2_fire1/1_squeeze"
     for measure in ("norm", "update_ratio", "gradient_norm"):
@@ -31,7 +31,7 @@ def test_a_step_is_traced_on_request(train, tmp_path, total_steps):
     assert any("Muon" in name for name in traced)
 
 
-def test_neither_is_done_unasked(train, tmp_path):
+def test_neither_happens_by_default(train, tmp_path):
     train(total_steps=10)
     assert not (tmp_path / "trace.json").exists()
     assert not any("gradient" in tag for tag in read_events(tmp_path / "eval").Tags()["tensors"])

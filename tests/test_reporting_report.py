@@ -1,4 +1,4 @@
-"""The report's parts that need no training: which checkpoints a watcher sees, where it draws."""
+"""The parts of the report that need no training: which checkpoints it sees, where it saves."""
 
 import pytest
 
@@ -11,7 +11,7 @@ RUN = read_json(PRETRAINED / "settings.json")
 class TestNewCheckpoints:
     @pytest.fixture
     def watch(self, monkeypatch, tmp_path):
-        """The checkpoints seen when the newest ones, as time goes by, are those given."""
+        """The checkpoints seen if these are the newest ones over time."""
 
         def function(*newest):
             moments = iter(newest)
@@ -57,7 +57,7 @@ class TestDrawings:
     def test_go_into_the_runs_folder(self, tmp_path):
         assert output_dir(tmp_path) == tmp_path
 
-    def test_but_not_into_what_comes_with_the_project(self, tmp_path, monkeypatch):
+    def test_never_go_into_the_included_model(self, tmp_path, monkeypatch):
         monkeypatch.chdir(PRETRAINED.parent)
         assert output_dir(PRETRAINED) == output_dir(PRETRAINED.relative_to(PRETRAINED.parent))
         (tmp_path / "link").symlink_to(PRETRAINED.parent)

@@ -1,4 +1,4 @@
-"""The scopes in numbers: read off the graph, and right."""
+"""The scopes in numbers: read from the graph, and correct."""
 
 import pytest
 
@@ -54,7 +54,7 @@ def test_are_compared_with_a_plain_convolution_in_the_same_place(rows):
     assert rows["fire4/squeeze"]["saved"] is None
 
 
-def test_share_out_the_whole(rows):
+def test_have_shares_that_add_up_to_1(rows):
     tops = [row for scope, row in rows.items() if "/" not in scope and scope != "total"]
     assert sum(row["parameters_share"] for row in tops) == pytest.approx(1)
     assert sum(row["multiply_adds_share"] for row in tops) == pytest.approx(1)
@@ -74,7 +74,7 @@ class TestTags:
 
 
 class TestTheDrawnGraph:
-    """TensorBoard gives scopes of the same structure one color, if the scopes inside match too."""
+    """TensorBoard gives scopes of the same structure one color if their inner scopes match, too."""
 
     @pytest.fixture
     def scopes(self, model):

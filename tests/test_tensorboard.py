@@ -1,4 +1,4 @@
-"""What TensorBoard itself says about two runs: it is started, and asked over HTTP."""
+"""Starts TensorBoard on two runs, and checks over HTTP what it shows."""
 
 import json
 import re
@@ -62,7 +62,7 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server(trained):
-    """TensorBoard on the folder above two runs of different recipes, when it has read both."""
+    """TensorBoard on the parent folder of two runs of different recipes, once it has read both."""
     second = train_here(*SECOND_RUN, cwd=trained.run_dir.parents[1])
     assert second.returncode == 0, second.stderr
     server = Server(trained.run_dir.parent)

@@ -1,4 +1,4 @@
-"""The tools with the paper's nets: predict, export, scopes, --eval_only, as with any other run."""
+"""The tools work with the paper's nets as with any run: predict, export, scopes, --eval_only."""
 
 import importlib.util
 import io

@@ -1,4 +1,4 @@
-"""tools.launch_local: a whole cluster in one command."""
+"""tools.launch_local runs a whole cluster with one command."""
 
 import os
 import re
@@ -36,7 +36,7 @@ def processes_of(folder):
     ]
 
 
-def test_gives_each_task_its_place():
+def test_gives_each_task_its_tf_config():
     configs = {name: read_config(text) for name, text in task_configs(3).items()}
     assert list(configs) == ["chief", "worker 0", "worker 1"]
     for name, config in configs.items():
@@ -63,7 +63,7 @@ def test_ends_all_with_the_code_of_the_one_that_failed(tmp_path):
 
 
 def started(folder, *arguments):
-    """A launcher that has begun to train in a folder, and the lines it has printed so far."""
+    """A launcher that has started training in a folder, and the lines it has printed so far."""
     flags = ["--num_epochs", 10_000, "--batch_size", 32, "--eval_every", 5, "--run_dir", folder]
     with default_signals():
         process = subprocess.Popen(
@@ -81,7 +81,7 @@ def started(folder, *arguments):
     raise AssertionError("".join(lines))
 
 
-def test_ctrl_c_shuts_all_tasks_down_in_order(tmp_path):
+def test_ctrl_c_shuts_all_tasks_down_cleanly(tmp_path):
     process, lines = started(tmp_path / "run")
     process.send_signal(signal.SIGINT)
     output = "".join([*lines, *process.stdout])

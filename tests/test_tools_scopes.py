@@ -1,4 +1,4 @@
-"""python -m tools.scopes: a net's scopes, and two runs side by side."""
+"""python -m tools.scopes: a net's scopes, and comparisons of two runs."""
 
 import json
 import re
@@ -39,7 +39,7 @@ def test_of_a_run_are_those_of_its_net(run, trained):
 
 @pytest.fixture(scope="module")
 def comparison(trained):
-    """An early checkpoint of a run beside its last one."""
+    """An early checkpoint of a run compared with its last one."""
     return scopes.compare(trained.run_dir / "model.ckpt-150", trained.run_dir)
 
 
@@ -88,7 +88,7 @@ class TestAComparison:
 
 
 @pytest.mark.parametrize("name", ["missing", "missing/model.ckpt-1"])
-def test_what_is_no_run_is_named(run, tmp_path, name):
+def test_a_path_without_a_run_is_named(run, tmp_path, name):
     code, out, err = run(tmp_path / name)
     assert (code, out) == (2, "")
     assert "is neither the folder of a run nor a checkpoint in one" in err

@@ -34,7 +34,7 @@ def test_draws_them(swept):
     assert Image.open(swept / "squeeze_ratio.png").size == (700, 450)
 
 
-def test_again_trains_nothing_and_says_the_same(swept, capsys):
+def test_run_again_trains_nothing_and_prints_the_same(swept, capsys):
     accuracy = json.loads((swept / "squeeze_ratio_0.125" / "results.json").read_text())["accuracy"]
     assert sweep.main(f"--ratios 0.125 --num_epochs 0.2 --sweep_dir {swept}".split()) == 0
     out = capsys.readouterr().out
@@ -53,7 +53,7 @@ def test_a_wrong_flag_is_one_sentence(flag, value, capsys):
 
 
 @pytest.mark.parametrize("ratio", ["0", "0.03", "-1", "nan", "five", "4.5"])
-def test_what_is_no_ratio_is_refused(ratio, capsys):
+def test_an_invalid_ratio_is_refused(ratio, capsys):
     with pytest.raises(SystemExit) as exit_info:
         sweep.main(["--ratios", ratio])
     assert exit_info.value.code == 2

@@ -1,4 +1,4 @@
-"""The command, as a user meets it."""
+"""The command from the user's point of view."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from tests.conftest import (
 
 
 def error_of(process) -> str:
-    """The one sentence that a refused command leaves."""
+    """The one sentence that a refused command prints."""
     assert process.returncode == 2
     assert process.stdout == ""
     lines = process.stderr.splitlines()
@@ -49,7 +49,7 @@ class TestATrainingRun:
         ):
             assert re.search(f"^{line}$", trained.stdout, re.MULTILINE), line
 
-    def test_has_none_of_tensorflows_chatter(self, trained):
+    def test_prints_no_log_messages_of_tensorflow(self, trained):
         assert trained.stderr == ""
 
     def test_leaves_settings_and_results(self, trained):
@@ -145,7 +145,7 @@ class TestEvalOnly:
         assert process.stdout.startswith("step 150: train accuracy ")
         assert (trained.run_dir / "confusion_matrix_train.png").exists()
 
-    def test_of_what_was_never_held_out_says_so(self, trained):
+    def test_of_held_out_images_says_if_there_are_none(self, trained):
         process = train_here(
             *("--eval_only", "--split", "validation", "--run_dir", trained.run_dir), cwd=PROJECT
         )
@@ -195,7 +195,7 @@ class TestTheChaptersRecipeOnHeldOutImages:
         assert (settings["recipe"], settings["learning_rate"]) == ("chapter", 0.001)
         assert settings["held_out"] == 300
 
-    def test_leaves_the_test_part_to_eval_only(self, folder):
+    def test_leaves_the_test_set_to_eval_only(self, folder):
         process = train_here("--eval_only", cwd=folder)
         assert re.search(r"^test accuracy .* 297 images\)$", process.stdout, re.MULTILINE)
 
@@ -255,7 +255,7 @@ def test_a_wrong_flag_is_one_sentence(flags, sentence, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-class TestBadSurroundings:
+class TestUnusableFilesAndFolders:
     def test_a_damaged_batch_file_is_named(self, tmp_path):
         batches = tmp_path / "cifar-10-batches-bin"
         batches.mkdir()
@@ -269,7 +269,7 @@ class TestBadSurroundings:
         process = train_here("--dataset", "loop", cwd=tmp_path)
         assert "loop: is neither a folder nor one of the data sets" in error_of(process)
 
-    def test_a_run_dir_that_cannot_be_made_is_named(self, tmp_path):
+    def test_a_run_dir_that_cannot_be_created_is_named(self, tmp_path):
         (tmp_path / "runs").write_text("a file in the way")
         error = error_of(train_here(cwd=tmp_path))
         assert re.search(r"runs/digits\S* cannot be .*--run_dir", error)

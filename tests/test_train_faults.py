@@ -44,14 +44,14 @@ def training(cwd: Path):
 
 
 def run_files(folder: Path) -> dict[str, bytes]:
-    """The files of the last checkpoint and the best one in a run folder, by name."""
+    """The files of the last and the best checkpoint in a run folder, by name."""
     run_dir = folder / "runs" / "digits"
     files = [*run_dir.glob(f"model.ckpt-{LAST_STEP}.*"), *run_dir.glob("best*")]
     return {path.name: path.read_bytes() for path in files}
 
 
 def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    """Every curve in TensorBoard but the speed, which no two runs share."""
+    """Every curve in TensorBoard except the speed, which differs in every run."""
     found = {}
     for name in ("train", "eval"):
         events = read_events(folder / "runs" / "digits" / name)
@@ -62,7 +62,7 @@ def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """The folder of a run that nothing happened to."""
+    """The folder of an undisturbed run."""
     folder = tmp_path_factory.mktemp("undisturbed")
     assert run_train(*FLAGS, cwd=folder).returncode == 0
     return folder
@@ -70,7 +70,7 @@ def undisturbed(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory, request):
-    """The folders of runs whose processes were killed again and again until they were through."""
+    """The folders of runs whose processes were killed repeatedly until the runs were complete."""
     folders = []
     chance = random.Random(0)
     kills = 0
@@ -90,7 +90,7 @@ def killed(tmp_path_factory, request):
 
 
 class TestARunThatIsKilledAndStartedAgain:
-    def test_ends_with_the_same_checkpoint_to_the_bit(self, undisturbed, killed):
+    def test_ends_with_the_same_checkpoint_bit_for_bit(self, undisturbed, killed):
         assert len(run_files(undisturbed)) == 2 + 3
         for folder in killed:
             assert run_files(folder) == run_files(undisturbed)
@@ -122,7 +122,7 @@ def test_a_signal_ends_the_run_after_the_step_with_a_checkpoint(tmp_path, sent, 
     assert newest_checkpoint(tmp_path / "runs" / "digits").endswith(f"model.ckpt-{step}")
 
 
-def test_a_terminal_that_is_closed_ends_it_with_a_checkpoint_too(tmp_path):
+def test_closing_the_terminal_ends_the_run_with_a_checkpoint(tmp_path):
     ours, terminal = pty.openpty()
     with default_signals():
         process = subprocess.Popen(
@@ -143,7 +143,7 @@ def test_a_terminal_that_is_closed_ends_it_with_a_checkpoint_too(tmp_path):
     assert newest_checkpoint(tmp_path / "runs" / "digits")
 
 
-def test_no_setting_of_the_caller_ends_it(tmp_path, monkeypatch):
+def test_no_setting_of_the_caller_ends_the_run(tmp_path, monkeypatch):
     (tmp_path / "matplotlibrc").write_bytes(b"\xff: no text\n")
     settings = {
         "MPLBACKEND": "nonsense",
@@ -165,7 +165,7 @@ def test_no_setting_of_the_caller_ends_it(tmp_path, monkeypatch):
     assert newest_checkpoint(tmp_path / "猫") == str(tmp_path / "猫" / "model.ckpt-2")
 
 
-def test_ctrl_c_before_the_training_begins_is_one_line(tmp_path):
+def test_ctrl_c_before_training_starts_is_one_line(tmp_path):
     with training(tmp_path) as process:
         time.sleep(1.5)
         process.send_signal(signal.SIGINT)
@@ -174,7 +174,7 @@ def test_ctrl_c_before_the_training_begins_is_one_line(tmp_path):
     assert stderr == "train.py: stopped\n" or "stopped at step" in stdout  # on a fast machine
 
 
-def test_a_run_folder_that_is_lost_ends_the_run_in_one_sentence(tmp_path):
+def test_losing_the_run_folder_ends_the_run_in_one_sentence(tmp_path):
     run_dir = tmp_path / "runs" / "digits"
     with training(tmp_path) as process:
         process.stdout.readline()
@@ -187,7 +187,7 @@ def test_a_run_folder_that_is_lost_ends_the_run_in_one_sentence(tmp_path):
 
 @pytest.fixture(scope="module")
 def extended(undisturbed, tmp_path_factory):
-    """A complete run of two epochs, taken up again for a third at another interval."""
+    """A complete run of two epochs, resumed for a third with another evaluation interval."""
     folder = tmp_path_factory.mktemp("extended") / "copy"
     shutil.copytree(undisturbed, folder)
     flags = ("--num_epochs", 3, "--batch_size", 64, "--eval_every", 20)
@@ -195,7 +195,7 @@ def extended(undisturbed, tmp_path_factory):
     return folder
 
 
-class TestARunThatGoesOnForLonger:
+class TestACompleteRunThatIsExtended:
     def test_keeps_every_point_of_its_curves(self, undisturbed, extended):
         for name, before in curves(undisturbed).items():
             assert curves(extended)[name][: len(before)] == before
@@ -206,7 +206,7 @@ class TestARunThatGoesOnForLonger:
         assert results["steps"] == 71
 
 
-def test_a_damaged_newest_checkpoint_is_passed_over(undisturbed, tmp_path):
+def test_a_damaged_newest_checkpoint_is_skipped(undisturbed, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(undisturbed, folder)
     data = folder / "runs" / "digits" / f"model.ckpt-{LAST_STEP}.data-00000-of-00001"
@@ -229,7 +229,7 @@ def test_a_full_disk_ends_the_run_in_one_sentence(tmp_path):
     assert not list((tmp_path / "runs" / "digits").glob("*ckpt*"))
 
 
-def test_a_disk_that_fills_up_costs_no_earlier_checkpoint(undisturbed, tmp_path):
+def test_a_full_disk_keeps_earlier_checkpoints(undisturbed, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(undisturbed, folder)
     run_dir = folder / "runs" / "digits"

@@ -1,4 +1,4 @@
-"""Training on a folder of one's own images, and from another run's weights."""
+"""Training on a folder of your own images, and from another run's weights."""
 
 import json
 import re
@@ -62,7 +62,7 @@ def test_knows_its_classes_from_the_folders(own, folder):
     assert settings["original_dim"] == 32
 
 
-def test_goes_on_and_is_evaluated_by_the_same_flags(own, folder):
+def test_resumes_and_is_evaluated_with_the_same_flags(own, folder):
     again = train_here("--dataset", "./squares", *FLAGS, cwd=folder)
     assert again.returncode == 0
     assert re.match(r"step (\d+): test accuracy .*\n\n", again.stdout)  # nothing left to train
@@ -71,7 +71,7 @@ def test_goes_on_and_is_evaluated_by_the_same_flags(own, folder):
     assert re.search(r"^red +\d+ +", evaluated.stdout, re.MULTILINE)
 
 
-def test_is_told_to_tools_predict(own, folder, capfd):
+def test_works_with_tools_predict(own, folder, capfd):
     for name in ("red", "blue"):
         code = predict.main([str(folder / "squares" / name), "--run_dir", str(own), "--json"])
         assert code == 0
@@ -117,7 +117,7 @@ class TestInitFrom:
         )
         assert settings_of(folder / "fine")["init_from"] == str(trained.run_dir.resolve())
 
-    def test_begins_with_those_weights_and_needs_them_only_then(self, trained, tmp_path):
+    def test_starts_from_those_weights_and_needs_them_only_then(self, trained, tmp_path):
         shutil.copytree(trained.run_dir, tmp_path / "source")
         flags = ("--init_from", "source", "--num_epochs", 0.08, "--learning_rate", 1e-9)  # a step
         process = train_here(*flags, cwd=tmp_path)
@@ -160,7 +160,7 @@ class TestInitFrom:
         with pytest.raises(RunError, match="give --recipe chapter"):
             warm_start(run, list("0123456789"), TUNED)
 
-    def test_cannot_be_changed_half_way(self, own, folder, trained):
+    def test_cannot_be_changed_halfway(self, own, folder, trained):
         flags = ("--init_from", trained.run_dir.resolve())
         process = train_here("--dataset", "squares", *FLAGS, *flags, cwd=folder)
         assert process.returncode == 2

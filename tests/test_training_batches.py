@@ -12,7 +12,7 @@ from training.recipe import ALONE, Share
 
 
 class TestOrder:
-    def test_shows_every_image_once_an_epoch(self):
+    def test_shows_every_image_once_per_epoch(self):
         shown = np.concatenate([batch_indices(10, 4, seed=0, step=step) for step in range(5)])
         for epoch in shown.reshape(2, 10):
             assert sorted(epoch) == list(range(10))
@@ -49,7 +49,7 @@ class TestOffsets:
 
 
 class TestShares:
-    """Of processes that train together."""
+    """The parts of each batch for tasks that train together."""
 
     @pytest.fixture
     def numbered(self):
@@ -59,7 +59,7 @@ class TestShares:
         return Dataset(split, split, ("a", "b"), original_dim=8, resize_dim=6, mirrored=True)
 
     @pytest.mark.parametrize(("count", "batch_size"), [(1, 4), (3, 12)])
-    def test_show_every_image_once_an_epoch_among_them(self, numbered, count, batch_size):
+    def test_together_show_every_image_once_per_epoch(self, numbered, count, batch_size):
         shown = []
         for index in range(count):
             for step in range(24 // batch_size):
@@ -74,6 +74,6 @@ class TestShares:
 
 
 def test_tensorflow_is_not_needed():
-    """So that other frameworks can be given the same batches."""
+    """So other frameworks can train on the same batches."""
     code = "import sys, training.batches; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

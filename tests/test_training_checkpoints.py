@@ -1,4 +1,4 @@
-"""Which checkpoint a run resumes from, the newest intact one, and which are kept."""
+"""A run resumes from its newest intact checkpoint, and keeps a few."""
 
 import contextlib
 import json
@@ -46,7 +46,7 @@ def test_is_none_in_an_empty_or_missing_folder(tmp_path):
 
 @pytest.mark.parametrize("name", ["model.ckpt-100.index", "model.ckpt-100.data-00000-of-00001"])
 @pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "flipped bit"])
-def test_passes_over_a_damaged_one_and_names_it(run_dir, capfd, name, damage):
+def test_skips_a_damaged_one_and_names_it(run_dir, capfd, name, damage):
     path = run_dir / name
     content = bytearray(path.read_bytes())
     if damage == "missing":
@@ -62,13 +62,13 @@ def test_passes_over_a_damaged_one_and_names_it(run_dir, capfd, name, damage):
     assert "model.ckpt-100: skipped" in capfd.readouterr().err
 
 
-def test_says_nothing_of_one_that_another_process_has_not_written_to_its_end(run_dir, capfd):
+def test_is_silent_about_one_that_another_process_is_still_writing(run_dir, capfd):
     (run_dir / "model.ckpt-100.index").unlink()
     assert newest_checkpoint(run_dir, while_training=True) == str(run_dir / "model.ckpt-90")
     assert capfd.readouterr().err == ""
 
 
-def test_passes_over_what_is_no_checkpoint_of_a_training(run_dir, capfd):
+def test_skips_a_checkpoint_without_a_global_step(run_dir, capfd):
     with tf.Graph().as_default(), tf.Session() as session:
         variable = tf.get_variable("v", [3])
         session.run(variable.initializer)
@@ -95,7 +95,7 @@ def test_may_be_named_by_any_of_its_files(tmp_path, ending):
 
 
 class TestDamage:
-    """What TensorFlow must not even open: it would wait, or fill the memory."""
+    """Damage that TensorFlow must not even open: it would block, or exhaust the memory."""
 
     @pytest.mark.parametrize("name", ["index", "data-00000-of-00001"])
     @pytest.mark.parametrize("kind", ["pipe", "/dev/zero", "loop", "folder", "huge"])
@@ -149,7 +149,7 @@ class TestOldOnes:
         assert self.steps(tmp_path) == [20, 30, 40, 91, 92, 93]
 
     @pytest.mark.parametrize("files", [["index"], ["data-00000-of-00001"], ["data-00001-of-00002"]])
-    def test_that_a_killed_process_had_half_deleted_go_too(self, tmp_path, files):
+    def test_that_were_only_partly_deleted_are_deleted(self, tmp_path, files):
         self.make(tmp_path, 1, 2, files=files)
         self.make(tmp_path, 3, 4, 5)
         delete_old(tmp_path, 5)
@@ -163,7 +163,7 @@ class TestOldOnes:
         delete_old(tmp_path, 4)
         assert deleted == ["model.ckpt-1.index", "model.ckpt-1.data-00000-of-00001"]
 
-    def test_that_cannot_be_deleted_do_not_end_the_training(self, tmp_path, monkeypatch):
+    def test_that_cannot_be_deleted_do_not_end_the_run(self, tmp_path, monkeypatch):
         def refuse(path):
             raise PermissionError(13, "Permission denied")
 
@@ -172,7 +172,7 @@ class TestOldOnes:
         delete_old(tmp_path, 4)
         assert self.steps(tmp_path) == [1, 2, 3, 4]
 
-    def test_are_deleted_as_the_training_saves(self, run_dir):
+    def test_are_deleted_when_a_new_one_is_saved(self, run_dir):
         with tf.Graph().as_default(), tf.Session() as session:
             tf.get_variable("v", [1000])
             tf.train.get_or_create_global_step()
@@ -215,7 +215,7 @@ class TestTheBest:
     def best(self, run_dir):
         return sorted(path.name for path in run_dir.glob("best*"))
 
-    def test_is_kept_beside_the_newest(self, run_dir):
+    def test_is_kept_in_addition_to_the_newest(self, run_dir):
         for step, accuracy in ((9, 0.5), (90, 0.7), (100, 0.6)):
             keep_best(run_dir, str(run_dir / f"model.ckpt-{step}"), step, accuracy)
         names = ["best.ckpt-90.data-00000-of-00001", "best.ckpt-90.index", "best.json"]
@@ -224,7 +224,7 @@ class TestTheBest:
         assert (tensor == tf.train.load_variable(str(run_dir / "model.ckpt-90"), "v")).all()
         assert newest_checkpoint(run_dir).endswith("model.ckpt-100")
 
-    def test_is_found_again_where_best_json_is_damaged(self, run_dir):
+    def test_is_determined_afresh_if_best_json_is_damaged(self, run_dir):
         keep_best(run_dir, str(run_dir / "model.ckpt-9"), 9, 0.5)
         (run_dir / "best.json").write_text("{")
         keep_best(run_dir, str(run_dir / "model.ckpt-90"), 90, 0.4)

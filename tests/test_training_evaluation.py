@@ -42,7 +42,7 @@ def test_gives_the_same_in_batches_of_any_size(model, tiny_dataset, checkpoint, 
         assert parts.accuracy == whole.accuracy
 
 
-def test_counts_right(model, tiny_dataset, checkpoint):
+def test_measures_accuracy_and_loss(model, tiny_dataset, checkpoint):
     evaluation, summary = evaluate(model, tiny_dataset, checkpoint)
     labels = tiny_dataset.test.labels
     assert evaluation.step == summary["steps"] == 7

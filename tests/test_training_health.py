@@ -1,4 +1,4 @@
-"""A training that has died is noticed, and told in one sentence."""
+"""Collapsed training is detected, and reported in one sentence."""
 
 import math
 
@@ -27,7 +27,7 @@ NAMES = {"loss": "loss", "gradient_norm": "gradient"}
 class TestAStep:
     @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
     @pytest.mark.parametrize("name", ["loss", "gradient_norm"])
-    def test_without_finite_numbers_is_the_last(self, health, name, number):
+    def test_without_finite_values_ends_training(self, health, name, number):
         health.check(values(step=6))
         with pytest.raises(
             RunError, match=f"step 7: the {NAMES[name]} is {number}.*smaller --learning_rate"
@@ -40,7 +40,7 @@ STUCK = {"loss": math.log(10), "gradient_norm": 0.0}
 
 
 class TestANetThatOnlyGuesses:
-    def test_is_given_up_after_a_while(self, health):
+    def test_is_stopped_after_a_while(self, health):
         for step in range(1, PATIENCE):
             health.check(values(step, **STUCK))
         with pytest.raises(
@@ -48,19 +48,19 @@ class TestANetThatOnlyGuesses:
         ):
             health.check(values(PATIENCE, **STUCK))
 
-    def test_is_given_up_later_while_its_biases_move(self, health):
+    def test_is_stopped_later_while_its_biases_move(self, health):
         for step in range(1, LONG_PATIENCE):
             health.check(values(step, **(STUCK | {"gradient_norm": 0.05})))
         with pytest.raises(RunError, match=f"for {LONG_PATIENCE:,} steps"):
             health.check(values(LONG_PATIENCE, **(STUCK | {"gradient_norm": 0.05})))
 
-    def test_is_not_given_up_when_it_begins_to_learn(self, health):
+    def test_is_not_stopped_when_it_starts_to_learn(self, health):
         for step in range(10 * PATIENCE):
             learns = step % (PATIENCE - 1) == 0
             health.check(values(step) if learns else values(step, **STUCK))
 
     @pytest.mark.parametrize("alive", [{"gradient_norm": 0.5}, {"loss": 2.2}])
-    def test_is_not_given_up_while_it_has_gradients_or_a_better_loss(self, health, alive):
+    def test_is_not_stopped_while_it_has_gradients_or_a_better_loss(self, health, alive):
         for step in range(2 * LONG_PATIENCE):
             health.check(values(step, **(STUCK | alive)))
 
@@ -78,7 +78,7 @@ def doctor(checkpoint: str, name: str, value: float) -> None:
 
 
 class TestARealTraining:
-    def test_whose_last_relu_has_died_is_given_up(self, train, tmp_path):
+    def test_whose_last_relu_has_died_is_stopped(self, train, tmp_path):
         train(total_steps=4)
         doctor(str(tmp_path / "model.ckpt-4"), "final_conv/bias", -1e6)
         with pytest.raises(RunError, match="the net has died"):
@@ -87,7 +87,7 @@ class TestARealTraining:
         assert train.last.gradient_norm == 0
         assert train.last.step == 4 + PATIENCE
 
-    def test_whose_loss_is_no_number_keeps_its_last_checkpoint(self, train, tmp_path):
+    def test_whose_loss_is_nan_keeps_its_last_checkpoint(self, train, tmp_path):
         train(total_steps=4)
         doctor(str(tmp_path / "model.ckpt-4"), "final_conv/kernel", math.inf)
         with pytest.raises(RunError, match=r"step 5: the (loss|gradient) is nan"):

@@ -172,7 +172,7 @@ class TestPublishedNames:
         assert predict.main(["photo.png", "--run_dir", "squeezenet1_1"]) == 0
         assert capfd.readouterr().out.startswith("photo.png: ")
 
-    def test_that_cannot_be_had_leave_nothing(self, here, monkeypatch, capfd):
+    def test_that_cannot_be_downloaded_leave_nothing(self, here, monkeypatch, capfd):
         own = imagenet.PUBLISHED["squeezenet1_1"]
         file = own.file._replace(url="http://127.0.0.1:9/weights.zip")
         monkeypatch.setitem(imagenet.PUBLISHED, "squeezenet1_1", own._replace(file=file))
@@ -269,9 +269,7 @@ class TestRealWeights:
     @pytest.mark.parametrize(
         ("name", "label"), [("chelsea", "Egyptian cat"), ("coffee", "espresso")]
     )
-    def test_of_v11_see_what_is_on_scikit_images_photos(
-        self, imagenet_dir, here, capfd, name, label
-    ):
+    def test_of_v11_classify_scikit_images_photos(self, imagenet_dir, here, capfd, name, label):
         images = pytest.importorskip("skimage.data")
         assert self.answer(getattr(images, name)(), self.v11(imagenet_dir), capfd) == label
 

@@ -1,4 +1,4 @@
-"""What train.py puts around the net: how its weights begin and move, in either recipe."""
+"""How the net's weights are initialized and trained, in either recipe."""
 
 import numpy as np
 import pytest
@@ -19,19 +19,19 @@ def rates(schedule) -> list[float]:
 
 
 class TestTheLearningRate:
-    def test_of_the_tuned_recipe_rises_and_then_falls_to_zero(self):
+    def test_of_the_tuned_recipe_rises_and_then_decays_to_zero(self):
         values = rates(short_schedule(learning_rate=0.8, warm_up_steps=3, total_steps=11))
         np.testing.assert_allclose(values[:4], [0.2, 0.4, 0.6, 0.8], rtol=1e-6)
         assert values[7] == pytest.approx(0.4)  # half-way down
         assert values[3:] == sorted(values[3:], reverse=True)
         assert 0 < values[-1] < 0.04
 
-    def test_of_the_chapters_recipe_stays(self):
+    def test_of_the_chapters_recipe_is_constant(self):
         schedule = short_schedule(recipe=CHAPTER, learning_rate=1e-3, warm_up_steps=0)
         np.testing.assert_allclose(rates(schedule), 1e-3)
 
 
-def test_standardized_filters_have_mean_0_and_one_length():
+def test_standardized_filters_have_mean_0_and_norm_sqrt_2():
     kernel = np.random.default_rng(0).standard_normal([3, 3, 4, 8]).astype(np.float32) + 1
     with tf.Graph().as_default(), tf.Session() as session:
         filters = session.run(standardized_filters(tf.constant(kernel)))
@@ -62,7 +62,7 @@ def weights_after(schedule, steps: int, seed: int = 0) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 class TestEitherRecipe:
-    def test_begins_and_goes_on_as_the_seed_says(self, recipe):
+    def test_is_determined_by_the_seed(self, recipe):
         first, second = (weights_after(short_schedule(recipe=recipe), 2) for _ in range(2))
         other = weights_after(short_schedule(recipe=recipe), 2, seed=1)
         for name, weight in first.items():

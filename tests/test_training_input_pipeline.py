@@ -1,4 +1,4 @@
-"""What the net is given: the chapter's rules, for a whole batch at once."""
+"""The net's inputs: the chapter's rules, applied to a whole batch at once."""
 
 import numpy as np
 import pytest
@@ -68,12 +68,12 @@ class TestTrainingBatches:
             assert crops.shape == (4, size)
             np.testing.assert_array_equal(labels, numbered.labels[crops[:, 0].astype(int)])
 
-    def test_started_at_a_step_goes_on_like_the_one_from_the_start(self, tiny_dataset):
+    def test_resumes_at_a_step_with_the_same_batches(self, tiny_dataset):
         whole = self.batches(tiny_dataset, 0, 6)
         for ours, theirs in zip(self.batches(tiny_dataset, 4, 2), whole[4:], strict=True):
             for mine, other in zip(ours, theirs, strict=True):
                 np.testing.assert_array_equal(mine, other)
 
-    def test_is_another_one_for_another_seed(self, tiny_dataset):
+    def test_differs_for_another_seed(self, tiny_dataset):
         (ours, _), (theirs, _) = (self.batches(tiny_dataset, 0, 1, seed)[0] for seed in (0, 1))
         assert (ours != theirs).any()

@@ -15,7 +15,7 @@ NAMES = "red", "green", "blue"
 
 @pytest.fixture(scope="module")
 def dataset():
-    """Noise, in which the values of one color are higher: its place among NAMES is the label."""
+    """Noise in which the values of one color are higher; its index in NAMES is the label."""
     rng = np.random.default_rng(0)
     labels = np.arange(48, dtype=np.int32) % 3
     images = rng.integers(0, 128, [48, 3, 8, 8], np.uint8)
@@ -30,7 +30,7 @@ def model():
 
 
 def write_checkpoint(path, model, weights=()) -> str:
-    """Random weights, but for those given by name; they may be of a net with other classes."""
+    """Random weights, except those given by name; they may be of a net with other classes."""
     with tf.Graph().as_default(), tf.Session() as session:
         tf.set_random_seed(0)
         with tf.variable_scope("", initializer=tf.initializers.he_normal()):

@@ -1,4 +1,4 @@
-"""The gradient of 1x1 convolutions: another way to the same numbers."""
+"""The operations of the training graph: gradients of 1x1 convolutions, label smoothing."""
 
 import contextlib
 
@@ -54,7 +54,7 @@ def test_is_that_of_tensorflow(kernel_size, others):
         np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-5)
 
 
-def test_takes_products_of_matrices_for_1x1_alone():
+def test_uses_matrix_products_only_for_1x1():
     _, pointwise = gradients(layer([1, 1]), faster=True)
     assert "MatMul" in pointwise
     assert "Conv2DBackpropFilter" not in pointwise
@@ -64,7 +64,7 @@ def test_takes_products_of_matrices_for_1x1_alone():
         assert "MatMul" not in names
 
 
-def test_leaves_the_net_itself_as_it_is():
+def test_does_not_change_the_forward_pass():
     def nodes(context):
         with tf.Graph().as_default() as graph, context():
             SqueezeNetModel(8, 8, 3).model_layers(tf.zeros([1, 8, 8, 3]), is_training=False)

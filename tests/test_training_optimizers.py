@@ -14,7 +14,7 @@ def run(tensor):
 
 @pytest.mark.parametrize("shape", [(288, 128), (27, 64), (32, 32), (1, 5), (5, 1)])
 class TestOrthogonalization:
-    def test_makes_all_singular_values_alike(self, shape):
+    def test_makes_all_singular_values_nearly_equal(self, shape):
         matrix = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
         with tf.Graph().as_default():
             values = np.linalg.svd(run(orthogonalized(tf.constant(matrix))), compute_uv=False)
@@ -28,7 +28,7 @@ class TestOrthogonalization:
             turned = left.T @ run(orthogonalized(tf.constant(matrix))) @ right.T
         np.testing.assert_allclose(turned, np.diag(np.diag(turned)), atol=1e-3)
 
-    def test_is_the_same_for_a_matrix_of_any_length(self, shape):
+    def test_does_not_depend_on_the_norm(self, shape):
         matrix = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
         with tf.Graph().as_default():
             one, tenth = (run(orthogonalized(tf.constant(s * matrix))) for s in (1, 0.1))

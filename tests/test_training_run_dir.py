@@ -1,4 +1,4 @@
-"""A run's files: complete or not there, one run's, and safe to read whoever made them."""
+"""A run's files: written atomically, belonging to one run, safe to read whoever made them."""
 
 import json
 import os
@@ -48,7 +48,7 @@ def test_a_new_folder_gets_the_settings(tmp_path):
     assert read_settings(tmp_path / "runs" / "new") == SETTINGS
 
 
-def test_a_run_may_go_on_for_longer(tmp_path):
+def test_a_run_may_be_extended(tmp_path):
     use(tmp_path, SETTINGS)
     use(tmp_path, {**SETTINGS, "total_steps": 200})
     assert read_settings(tmp_path)["total_steps"] == 200
@@ -75,7 +75,7 @@ def test_a_run_cannot_become_another_one(tmp_path, name, value):
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "\x00", '{"dataset": ', "[" * 100_000])
-def test_settings_that_are_none_are_named_and_kept(tmp_path, content):
+def test_invalid_settings_are_named_and_kept(tmp_path, content):
     (tmp_path / "settings.json").write_text(content)
     with pytest.raises(RunError, match=r"settings\.json: does not hold the settings of a run"):
         use(tmp_path, SETTINGS)
@@ -129,8 +129,8 @@ def test_symbolic_links_in_a_run_of_someone_else_are_not_written_through(tmp_pat
     assert target.read_text() == "precious"
 
 
-class TestARunOfOnesOwn:
-    def test_is_one_that_a_command_of_this_user_has_written(self, tmp_path):
+class TestTheUsersOwnRun:
+    def test_was_written_by_a_command_of_this_user(self, tmp_path):
         use(tmp_path / "run", SETTINGS)
         assert is_own(tmp_path / "run")
         (tmp_path / "run").rename(tmp_path / "moved")
@@ -175,7 +175,7 @@ class TestARunOfOnesOwn:
         assert not is_own(tmp_path)
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+def test_a_folder_that_cannot_be_created_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match=r"file/.* cannot be .*another --run_dir"):
         use(tmp_path / "file" / "run", SETTINGS)
@@ -211,7 +211,7 @@ class TestTwoTrainers:
         use(tmp_path, SETTINGS)
         use(tmp_path, SETTINGS)
 
-    def test_a_killed_one_does_not_stand_in_the_way(self, tmp_path):
+    def test_a_killed_one_blocks_nobody(self, tmp_path):
         code = (
             "import os, sys, pathlib; from training.run_dir import open_run_dir\n"
             f"with open_run_dir(pathlib.Path({str(tmp_path)!r}), {SETTINGS!r}):\n"

@@ -1,4 +1,4 @@
-"""Loading TensorFlow in any process: a command's own, a notebook's, one without stderr."""
+"""TensorFlow loads quietly in any process: a command's, a notebook's, one without stderr."""
 
 import io
 import os
@@ -75,13 +75,13 @@ def test_works_whatever_the_callers_tensorflow_is_told():
 
 
 class TestTheFilterOfStderr:
-    def test_drops_what_is_unwanted_only(self, capfd):
+    def test_drops_only_unwanted_lines(self, capfd):
         with filtered_stderr("I0000 "):
             os.write(2, b"I0000 chatter\nwanted\nI 0000 wanted too\n")
         os.write(2, b"I0000 afterwards\n")
         assert capfd.readouterr().err == "wanted\nI 0000 wanted too\nI0000 afterwards\n"
 
-    def test_is_gone_after_an_error(self, capfd):
+    def test_is_removed_after_an_error(self, capfd):
         with pytest.raises(OSError, match="body"), filtered_stderr("I0000 "):
             raise OSError("body")
         os.write(2, b"I0000 afterwards\n")

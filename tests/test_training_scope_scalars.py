@@ -1,4 +1,4 @@
-"""The numbers of each kernel in a step: right, at summary steps only, and without an effect."""
+"""The measures of each kernel in a step: correct, only at summary steps, without side effects."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ SCOPES = [
 
 @pytest.fixture(scope="module")
 def step():
-    """A step of plain gradient descent, whose gradient can be told from the weights.
+    """A step of plain gradient descent, whose gradient can be computed from the weights.
 
     Returns:
       The kernels before and after it, and what scope_scalars gives when it is due and when not.
@@ -101,7 +101,7 @@ def train(towers: int, recipe, steps: int = 5) -> tuple[list, list]:
 
 
 @pytest.mark.parametrize(("towers", "recipe"), [(2, TUNED), (1, CHAPTER)], ids=["tuned", "chapter"])
-def test_a_training_has_them_at_summary_steps_and_the_last(towers, recipe, monkeypatch):
+def test_a_run_has_them_at_summary_steps_and_the_last(towers, recipe, monkeypatch):
     monkeypatch.setattr(step_module, "SUMMARY_STEPS", 2)
     scalars, weights = train(towers, recipe)
     assert [len(rows) for rows in scalars] == [0, len(SCOPES), 0, len(SCOPES), len(SCOPES)]

@@ -1,4 +1,4 @@
-"""The towers: the mathematics of one net, the names of one net, masks that can be repeated."""
+"""The towers: the results of one net, the names of one net, reproducible dropout masks."""
 
 import dataclasses
 
@@ -53,7 +53,7 @@ def test_several_towers_take_the_same_steps_as_one(one_tower, towers):
 
 
 @pytest.mark.parametrize("towers", [1, 4])
-def test_the_same_again_is_the_same_to_the_bit(towers):
+def test_a_repeated_run_is_identical_bit_for_bit(towers):
     (first, _), (second, _) = train_two_steps(towers), train_two_steps(towers)
     for name, weight in first.items():
         assert weight.tobytes() == second[name].tobytes(), name
@@ -76,7 +76,7 @@ def test_steps_are_counted_from_1(one_tower):
         *((1, 8, 1), (15, 8, 1), (97, 8, 1)),  # no way to share them
     ],
 )
-def test_the_rule_for_their_number(batch_size, cores, towers):
+def test_the_default_number_of_towers(batch_size, cores, towers):
     assert towers_for(batch_size, cores) == towers
 
 
@@ -88,7 +88,7 @@ def test_gpus_get_one_each(batch_size, num_gpus, towers):
 
 
 class TestOnSeveralGpus:
-    """Of machines that have none: how the graph is laid out, and that it runs all the same."""
+    """The placement of the graph, tested without GPUs."""
 
     @pytest.fixture
     def graph(self):
@@ -115,7 +115,7 @@ class TestOnSeveralGpus:
         assert devices <= {"", "/device:CPU:0"}
         assert tf.trainable_variables()[0].device == "/device:CPU:0"
 
-    def test_a_machine_without_them_does_with_what_it_has(self, graph):
+    def test_they_also_run_on_a_machine_without_gpus(self, graph):
         with tf.Session(config=session_config()) as session:
             session.run(tf.global_variables_initializer())
             assert session.run(self.step).step == 1
@@ -154,7 +154,7 @@ class TestDropout:
 
 
 class TestTheChaptersRecipeInOneTower:
-    """Then the class's own step trains, as run_model_setup builds it; only dropout differs."""
+    """The class's own step trains, as run_model_setup builds it; only dropout differs."""
 
     @staticmethod
     def nodes(graph) -> dict[str, tuple]:
