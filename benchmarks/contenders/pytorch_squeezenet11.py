@@ -1,6 +1,6 @@
-"""SqueezeNet v1.1 at 224 pixels in PyTorch, channels last, on images that are in memory already.
+"""SqueezeNet v1.1 at 224 pixels in PyTorch, channels last, on images already in memory.
 
-Arguments: folder that is not used; "train" for batches of 32, Adam and all layers, or "classify"
+Arguments: a folder, which is ignored; "train" for batches of 32, Adam and all layers, or "classify"
 for one image at a time on one thread.
 """
 
@@ -37,7 +37,7 @@ def build_net() -> nn.Module:
 
 
 def main() -> None:
-    """Works until it is stopped."""
+    """Runs until it is stopped."""
     torch.manual_seed(SEED)
     net, is_training = build_net(), sys.argv[2] == "train"
     size = BATCH_SIZE if is_training else 1

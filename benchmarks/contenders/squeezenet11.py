@@ -1,6 +1,6 @@
-"""This project's SqueezeNet v1.1 at 224 pixels, on images that are in memory already.
+"""This project's SqueezeNet v1.1 at 224 pixels, on images already in memory.
 
-Arguments: folder that is not used; "train" for batches of 32, Adam and all layers, or "classify"
+Arguments: a folder, which is ignored; "train" for batches of 32, Adam and all layers, or "classify"
 for one image at a time on one thread.
 """
 
@@ -21,13 +21,13 @@ BATCH_SIZE, DIM, CLASSES = 32, 224, 1000
 
 
 def main() -> None:
-    """Works until it is stopped."""
+    """Runs until it is stopped."""
     use_one_thread_an_op()
     train() if sys.argv[2] == "train" else classify()
 
 
 def train() -> None:
-    """Takes the steps of train.py, with the whole net trained and labels as they are."""
+    """Takes the steps of train.py, but trains all layers and does not smooth the labels."""
     turns = Turns(BATCH_SIZE)
     rng = np.random.default_rng(SEED)
     records = rng.integers(0, 256, [BATCH_SIZE, 3 * DIM * DIM]).astype(np.float32)
