@@ -24,7 +24,8 @@ def main() -> None:
     """Prints the medians of both, and their ratio."""
     load_tensorflow_quietly()
     from squeezenet_model import SqueezeNetModel, tf
-    from training.input_pipeline import standardized, training_dataset
+    from training.input_pipeline import TrainingBatches, standardized
+    from training.recipe import make_schedule
     from training.runtime import session_config
 
     rng = np.random.default_rng(0)
@@ -36,11 +37,11 @@ def main() -> None:
         one_by_one = tf.data.Dataset.from_tensor_slices(records).repeat()
         one_by_one = one_by_one.map(lambda record: model.image_preprocessing(record, True))
         chapter = tf.data.make_initializable_iterator(one_by_one.batch(BATCH_SIZE))
-        first_step = tf.constant(0, tf.int64)
-        batches = training_dataset(dataset, BATCH_SIZE, 0, first_step, errors=[])
-        ours = tf.data.make_initializable_iterator(batches)
-        session.run([chapter.initializer, ours.initializer])
-        inputs = {"chapter": chapter.get_next(), "ours": standardized(ours.get_next()[1], model)}
+        ours = TrainingBatches(dataset, make_schedule(IMAGES, 1.0, batch_size=BATCH_SIZE))
+        session.run(chapter.initializer)
+        ours.start_at(session, 0)
+        crops = ours.next_batch.crops
+        inputs = {"chapter": chapter.get_next(), "ours": standardized(crops, model)}
         costs = {name: [] for name in inputs}
         for _ in range(ROUNDS + 1):
             for name, batch in inputs.items():

@@ -160,7 +160,10 @@ def compare(flags: argparse.Namespace) -> int:
     kinds = COMPARISONS[flags.compare]
     names = list(dict.fromkeys([OURS, *(flags.contenders or kinds)]))
     if unknown := [name for name in names if name not in kinds]:
-        raise RunError(f"--contenders {unknown[0]}: is not part of --compare {flags.compare}.")
+        raise RunError(
+            f"--contenders {unknown[0]}: is not part of --compare {flags.compare}; name "
+            f"some of {', '.join(kinds)}."
+        )
     if not flags.peers_python.exists() and any(kinds[name].is_peer for name in names):
         raise RunError(
             f"--peers_python {flags.peers_python}: does not exist; "
