@@ -120,14 +120,19 @@ def restart_unless_usable() -> None:
     os.execve(sys.executable, command, environment)
 
 
-def with_flags(error: DataError) -> str:
-    """A sentence about data, with the flags that its parameters of `data.load` are given by."""
+def with_flags(error: DataError, flags: argparse.Namespace) -> str:
+    """A sentence about data, with the flags that its parameters of `data.load` are given by.
+
+    What would work instead is left out where the command has no such flags.
+    """
     sentence = str(error)
     if error.argument:
         sentence = f"{flag_of(error.argument)} {sentence}"
-    if error.instead:
-        flags = (f"{flag_of(name)} {value}" for name, value in error.instead.items())
-        sentence = f"{sentence}; use {printable(' '.join(flags))}"
+    instead = {flag_of(name): value for name, value in (error.instead or {}).items()}
+    if instead and all(hasattr(flags, flag.removeprefix("--")) for flag in instead):
+        advice = " ".join(f"{flag} {value}".strip() for flag, value in instead.items())
+        head, colon, listed = sentence.partition(":\n")
+        sentence = f"{head.removesuffix('.')}; use {printable(advice)}{colon}{listed}"
     return sentence
 
 
@@ -154,7 +159,7 @@ def run_command(
         tell(str(stopped), sys.stdout)
         return 128 + stopped.signal
     except DataError as error:
-        tell(f"{name}: error: {with_flags(error)}")
+        tell(f"{name}: error: {with_flags(error, flags)}")
         return 2
     except RunError as error:
         tell(f"{name}: error: {error}")
