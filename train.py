@@ -13,6 +13,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+if sys.flags.safe_path:  # PYTHONSAFEPATH=1, or -P
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+
 import data
 from cluster import ALONE, Alone
 from cluster.config import START_SECONDS, read_config
@@ -176,17 +179,23 @@ def train(
                 evaluation = evaluate(evaluator, checkpoints, progress)
 
             # The loop: everything that is shown or written comes from this one session.run.
-            while step < schedule.total_steps and not interruption.received:
-                with batches.errors():
-                    values = session.run(train_op)
-                step = int(values.step)
-                progress.step_done(values)
-                health.check(values)
-                if run_dir and (schedule.is_evaluated(step) or interruption.received):
+            try:
+                while step < schedule.total_steps and not interruption.received:
+                    with batches.errors():
+                        values = session.run(train_op)
+                    step = int(values.step)
+                    progress.step_done(values)
+                    health.check(values)
+                    if run_dir and (schedule.is_evaluated(step) or interruption.received):
+                        with progress.paused():
+                            checkpoints.save(session, step)
+                            if schedule.is_evaluated(step):
+                                evaluation = evaluate(evaluator, checkpoints, progress)
+            except OSError:  # the terminal or pipe is closed: nobody sees the output any more
+                if run_dir:
                     with progress.paused():
                         checkpoints.save(session, step)
-                        if schedule.is_evaluated(step):
-                            evaluation = evaluate(evaluator, checkpoints, progress)
+                raise
             cluster.wait_for_all(session)
             if schedule.profile and not interruption.received:
                 progress.write_trace(session, train_op)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -167,6 +169,8 @@ def run_command(
     except BrokenPipeError:  # `python train.py | head`: nobody reads on
         return 1
     except OSError as error:  # `python train.py > log` on a full disk
+        if is_hung_up(error):
+            return 128 + signal.SIGHUP
         where = error.filename or "the output"
         tell(
             f"{name}: error: {where}: {error.strerror or error}; free some space or fix the "
@@ -178,6 +182,15 @@ def run_command(
         return 128 + signal.SIGINT
     finally:
         discard_what_cannot_be_written()
+
+
+def is_hung_up(error: OSError) -> bool:
+    """Whether a write has failed because the terminal is closed; SIGHUP may not have come yet."""
+    try:
+        is_terminal = any(stat.S_ISCHR(os.fstat(number).st_mode) for number in (1, 2))
+    except OSError:
+        return False
+    return is_terminal and error.errno == errno.EIO and error.filename is None
 
 
 def prepare_output() -> None:
