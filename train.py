@@ -13,6 +13,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+if sys.flags.safe_path:  # PYTHONSAFEPATH=1, or -P
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+
 import data
 from cluster import ALONE, Alone
 from cluster.config import START_SECONDS, read_config
@@ -58,11 +61,16 @@ def run(flags: argparse.Namespace) -> int:
     if flags.eval_only or (config and config.job == "evaluator"):
         return evaluate_only(flags, in_cluster=config is not None)
     run_dir = run_dir_of(flags)
+    saved = read_settings(run_dir) or {}
     init_from = load_initial_run(flags, run_dir) if flags.init_from else None
-    net = (init_from.settings if init_from else read_settings(run_dir) or {}).get(
-        "net", DEFAULT_NET
+    net = (init_from.settings if init_from else saved).get("net", DEFAULT_NET)
+    skip_damaged = flags.skip_damaged or saved.get("skip_damaged", False)
+    dataset = data.load(
+        dataset_of(flags),
+        flags.data_dir,
+        **image_dims(flags, net),
+        skip_damaged=skip_damaged,
     )
-    dataset = data.load(dataset_of(flags), flags.data_dir, **image_dims(flags, net))
     if flags.held_out:
         dataset = data.hold_out(dataset, flags.held_out)
     load_tensorflow_quietly()  # not before the flags and the data are right
@@ -91,10 +99,13 @@ def run(flags: argparse.Namespace) -> int:
         schedule,
         run_dir,
         held_out=flags.held_out,
+        skip_damaged=skip_damaged,
         init_from=init_name_of(flags),
         data_dir=flags.data_dir and str(flags.data_dir),
         num_tasks=num_tasks,
     )
+    if not schedule.class_weights and (imbalance := data.describe_imbalance(dataset)):
+        print(f"{imbalance} (--class_weights)", file=sys.stderr)
     with open_run_dir(run_dir, settings), cluster.joined():
         results = train(model, dataset, schedule, run_dir, init_from, cluster)
         print_report(results, run_dir)
@@ -135,6 +146,7 @@ def train(
     from training.step import build_training_step
 
     evaluation = None
+    class_weights = data.class_weights(dataset) if schedule.class_weights else None
     with (
         tf.Graph().as_default(),
         cluster.device(),
@@ -146,13 +158,15 @@ def train(
         tf.set_random_seed(schedule.seed)
         batches = TrainingBatches(dataset, schedule, cluster.share)
         train_op = build_training_step(
-            model, batches.next_batch, schedule, cluster.share, cluster.all_reduce
+            model, batches.next_batch, schedule, cluster.share, cluster.all_reduce, class_weights
         )
         if init_from:
             left_out = warm_start(init_from, dataset.class_names, schedule.recipe)
             progress.warm_started(init_from, left_out)
             if schedule.recipe == FINE_TUNED and is_last_layer(left_out):
-                values = fit_last_layer(model, init_from.checkpoint, dataset, schedule.seed)
+                values = fit_last_layer(
+                    model, init_from.checkpoint, dataset, schedule.seed, class_weights
+                )
                 initialize_with(values)
         checkpoints, health = Checkpoints(run_dir), Health(model.output_size)
 
@@ -165,17 +179,23 @@ def train(
                 evaluation = evaluate(evaluator, checkpoints, progress)
 
             # The loop: everything that is shown or written comes from this one session.run.
-            while step < schedule.total_steps and not interruption.received:
-                with batches.errors():
-                    values = session.run(train_op)
-                step = int(values.step)
-                progress.step_done(values)
-                health.check(values)
-                if run_dir and (schedule.is_evaluated(step) or interruption.received):
+            try:
+                while step < schedule.total_steps and not interruption.received:
+                    with batches.errors():
+                        values = session.run(train_op)
+                    step = int(values.step)
+                    progress.step_done(values)
+                    health.check(values)
+                    if run_dir and (schedule.is_evaluated(step) or interruption.received):
+                        with progress.paused():
+                            checkpoints.save(session, step)
+                            if schedule.is_evaluated(step):
+                                evaluation = evaluate(evaluator, checkpoints, progress)
+            except OSError:  # the terminal or pipe is closed: nobody sees the output any more
+                if run_dir:
                     with progress.paused():
                         checkpoints.save(session, step)
-                        if schedule.is_evaluated(step):
-                            evaluation = evaluate(evaluator, checkpoints, progress)
+                raise
             cluster.wait_for_all(session)
             if schedule.profile and not interruption.received:
                 progress.write_trace(session, train_op)
@@ -222,6 +242,7 @@ def evaluate_only(flags: argparse.Namespace, in_cluster: bool) -> int:
         flags.data_dir,
         watch=flags.watch or in_cluster,
         patience=START_SECONDS if in_cluster else 0.0,
+        skip_damaged=flags.skip_damaged,
     )
     return 0
 

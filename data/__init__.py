@@ -20,6 +20,10 @@ if TYPE_CHECKING:  # numpy would make `train.py --help` wait
     import numpy as np
 
 
+# tqdm applies these when it is imported, and cannot be imported if one makes no sense to it.
+for name in [name for name in os.environ if name.startswith("TQDM_")]:
+    del os.environ[name]
+
 HELPERS = ("download", "files", "folder", "images")  # modules that are not data sets
 IMBALANCE = 10  # how many times the images of one class another may have without a comment
 
@@ -30,7 +34,8 @@ class DataError(Exception):
     Attributes:
       argument: the parameter of `load` or `hold_out` that is wrong, if one is. The sentence then
         begins with its value, so that a command can put the name of its flag in front.
-      instead: parameters of `load` that would work, by name; a command can name them as flags.
+      instead: parameters of `load` that would work, by name; a command can name them as flags. One
+        that is true or false has the value "".
     """
 
     def __init__(
@@ -150,6 +155,11 @@ def load(
                 "data_dir",
             )
         return load_folder(Path(name), original_dim, resize_dim, skip_damaged)
+    if skip_damaged:
+        raise DataError(
+            f"is for folders of your own images, but {name} is built in; leave it out.",
+            "skip_damaged",
+        )
     note_shadowed_folder(name, data_dir)
     dataset = importlib.import_module(f"{__name__}.{name}").load(data_dir, may_download)
     if original_dim not in (None, dataset.original_dim):
@@ -157,11 +167,6 @@ def load(
             f"{original_dim}: the images of {name} have "
             f"{dataset.original_dim} x {dataset.original_dim} pixels; leave it out.",
             "original_dim",
-        )
-    if skip_damaged:
-        raise DataError(
-            f"is for folders of your own images, but {name} is built in; leave it out.",
-            "skip_damaged",
         )
     return dataset
 

@@ -104,6 +104,11 @@ def find_batches(data_dir: Path, may_download: bool = True) -> Path:
             "an empty folder, and it will be downloaded there.",
             "data_dir",
         )
+    if archive == data_dir and data_dir.suffix not in (".gz", ".tgz"):
+        raise DataError(
+            f"{shown}: is neither a folder nor the archive of CIFAR-10; give one of them.",
+            "data_dir",
+        )
     if not may_download:
         raise DataError(f"{shown}: holds no CIFAR-10; give the folder that does.", "data_dir")
     install(folder, archive if is_packed else None)

@@ -330,7 +330,8 @@ def report_left_out(folder: Path, left_out: LeftOut) -> None:
             if len(paths) > NAMED:
                 command = f"python -m data.folder {shlex.quote(printable(folder))}"
                 named += f", and {len(paths) - NAMED:,} more ({command} lists all)"
-            print(f"{printable(folder)}: left out, {reason}: {named}", file=sys.stderr)
+            count = f"{len(paths):,} left out"
+            print(f"{printable(folder)}: {count}, {reason}: {named}", file=sys.stderr)
 
 
 def main(arguments: list[str]) -> int:

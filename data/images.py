@@ -373,7 +373,8 @@ class ImageFiles:
 
 def all_damage(errors: list[DataError]) -> DataError:
     """One error for all damaged files, so that the user need not find them one by one."""
-    if len(errors) == 1:
-        return errors[0]
-    listed = "\n".join(f"  {error}" for error in errors)
-    return DataError(f"{len(errors):,} image files cannot be used:\n{listed}")
+    message = str(errors[0])
+    if len(errors) > 1:
+        listed = "\n".join(f"  {error}" for error in errors)
+        message = f"{len(errors):,} image files cannot be used:\n{listed}"
+    return DataError(message, instead={"skip_damaged": ""})

@@ -27,6 +27,7 @@ def report(
     data_dir: Path | None = None,
     watch: bool = False,
     patience: float = 0.0,
+    skip_damaged: bool = False,
 ) -> None:
     """Evaluates and prints; saves an image of the confusion matrix in the run's folder.
 
@@ -38,6 +39,7 @@ def report(
       watch: whether to evaluate each new checkpoint until training there has ended, and report on
         the last one.
       patience: seconds to wait for training to start, or to resume.
+      skip_damaged: whether to leave out damaged images, as the run itself may have done.
 
     Raises:
       DataError, RunError: with a sentence for the user.
@@ -50,7 +52,7 @@ def report(
         if watch
         else [load_run(checkpoint or run_dir).checkpoint]
     )
-    dataset = load_dataset(settings, data_dir, run_dir=run_dir)
+    dataset = load_dataset(settings, data_dir, run_dir=run_dir, skip_damaged=skip_damaged)
     split = split_of(dataset, settings, split_name)
     evaluation = None
     with Evaluator(model, split, dataset.class_names) as evaluator:

@@ -285,6 +285,13 @@ class TestTheArchiveThatTheUserHasFetched:
         assert left_in(packed) == [cifar10.ARCHIVE.name]
         assert path.read_bytes() == damaged
 
+    def test_is_not_just_any_file(self, tmp_path):
+        (tmp_path / "thesis.txt").write_text("not to be deleted")
+        with pytest.raises(DataError, match="is neither a folder nor the archive") as error:
+            cifar10.load(tmp_path / "thesis.txt")
+        assert error.value.argument == "data_dir"
+        assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
     def test_as_a_pipe_is_not_waited_for(self, packed):
         (packed / cifar10.ARCHIVE.name).unlink()
         os.mkfifo(packed / cifar10.ARCHIVE.name)

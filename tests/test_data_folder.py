@@ -291,7 +291,7 @@ class TestDamagedImages:
             assert split.labels.tolist() == [0, 0, 0, 1, 1, 1]
             assert split.records[:].shape == (6, 3_072)
         (line,) = capsys.readouterr().err.splitlines()
-        assert "left out, damaged: " in line
+        assert "3 left out, damaged: " in line
         assert all(f"broken{number}.png" in line for number in range(3))
 
     def test_that_are_skipped_leave_the_others_in_their_splits(self, folder):

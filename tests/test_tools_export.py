@@ -110,15 +110,24 @@ class TestTheSavedModel:
             outputs = {name: info.name for name, info in signature.outputs.items()}
             yield lambda *files: session.run(outputs, {signature.inputs["files"].name: list(files)})
 
-    @pytest.mark.parametrize("name", ["JPEG", "PNG", "GIF", "BMP"])
+    @pytest.mark.parametrize(
+        ("name", "mode"),
+        [
+            *((name, "RGB") for name in ("JPEG", "PNG", "GIF", "BMP", "WEBP")),
+            *(("JPEG", "L"), ("PNG", "L"), ("PNG", "P"), ("BMP", "L")),
+            *(("PNG", "RGBA"), ("PNG", "LA"), ("WEBP", "RGBA"), ("BMP", "RGBA")),
+        ],
+    )
     def test_takes_files_of_any_size_as_tools_predict_does(
-        self, call, trained, tmp_path, capfd, name
+        self, call, trained, tmp_path, capfd, name, mode
     ):
         record = data.load("digits").test.records[3].reshape(3, 32, 32).transpose(1, 2, 0)
         image = Image.new("RGB", (320, 200))
         image.paste(Image.fromarray(record).resize((200, 200)), (60, 0))
+        if mode in ("RGBA", "LA"):
+            image.putalpha(Image.linear_gradient("L").resize(image.size))
         path = tmp_path / "digit"
-        image.save(path, name)
+        image.convert(mode).save(path, name)
         answer = call(path.read_bytes())
         assert predict.main([str(path), "--run_dir", str(trained.run_dir), "--json"]) == 0
         expected = json.loads(capfd.readouterr().out)

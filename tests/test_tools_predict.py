@@ -120,7 +120,9 @@ def test_skips_what_is_no_image_and_names_it(run, folder, tmp_path):
     (tmp_path / "a.jpg").write_text("not an image")
     (tmp_path / "b.png").write_bytes((folder / "even" / "00.png").read_bytes())
     (tmp_path / "c.png").write_bytes((folder / "even" / "00.png").read_bytes()[:99])
-    (tmp_path / ".hidden").write_text("not looked at")
+    for clutter in (".hidden", "._b.png", "Thumbs.db", "desktop.ini", "__MACOSX/b.png"):
+        (tmp_path / clutter).parent.mkdir(exist_ok=True)
+        (tmp_path / clutter).write_text("not looked at")
     code, out, err = run(tmp_path)
     assert code == 1
     assert re.fullmatch(r".*b\.png: [^\n]*\n", out)
@@ -128,6 +130,7 @@ def test_skips_what_is_no_image_and_names_it(run, folder, tmp_path):
     assert "a.jpg: is not an image" in first
     assert "c.png: " in second
     assert last == "skipped 2 of 3 files"
+    assert run(f"{tmp_path}/*") == (code, out, err)
 
 
 def test_of_nothing_says_so(run, tmp_path):

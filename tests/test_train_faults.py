@@ -143,6 +143,28 @@ def test_closing_the_terminal_ends_the_run_with_a_checkpoint(tmp_path):
     assert newest_checkpoint(tmp_path / "runs" / "digits")
 
 
+def test_output_that_nobody_reads_any_more_costs_nothing(tmp_path):
+    with training(tmp_path) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert (process.wait(timeout=60), process.stderr.read()) == (1, "")
+    assert newest_checkpoint(tmp_path / "runs" / "digits").endswith("model.ckpt-2")
+
+
+def test_a_terminal_that_is_gone_before_its_signal_comes_costs_nothing(tmp_path):
+    ours, terminal = pty.openpty()
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), terminal)
+    with default_signals():
+        process = subprocess.Popen(train_command(*FLAGS[:-1], 99), cwd=tmp_path, **streams)
+    os.close(terminal)
+    with process:
+        while b"accuracy" not in os.read(ours, 1_000):
+            pass
+        os.close(ours)  # not the terminal that controls it: no signal will come
+        assert process.wait(timeout=60) == 129
+    assert newest_checkpoint(tmp_path / "runs" / "digits")
+
+
 def test_no_setting_of_the_caller_ends_the_run(tmp_path, monkeypatch):
     (tmp_path / "matplotlibrc").write_bytes(b"\xff: no text\n")
     settings = {
@@ -156,6 +178,8 @@ def test_no_setting_of_the_caller_ends_the_run(tmp_path, monkeypatch):
         "PYTHONIOENCODING": "ascii",
         "PYTHONOPTIMIZE": "2",
         "PYTHONWARNINGS": "error",
+        "PYTHONSAFEPATH": "1",
+        "TQDM_MININTERVAL": "often",
     }
     for name, value in settings.items():
         monkeypatch.setenv(name, value)

@@ -1,6 +1,7 @@
 """Training on a folder of your own images, and from another run's weights."""
 
 import json
+import os
 import re
 import shutil
 
@@ -92,18 +93,67 @@ def test_may_have_moved_since(own, folder, tmp_path):
         load_dataset(settings, data_dir=tmp_path / "moved")
 
 
-def test_a_damaged_image_ends_it_in_one_sentence(folder, tmp_path):
-    for name in ("red", "blue"):
-        for path in (folder / "squares" / name).iterdir():
-            target = tmp_path / "broken" / name / path.name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            content = path.read_bytes()
-            cut = name == "red" and path.suffix == ".png"
-            target.write_bytes(content[:2_000] if cut else content)
-    process = train_here("--dataset", "broken", *FLAGS, cwd=tmp_path)
-    assert process.returncode == 2
-    assert "Traceback" not in process.stderr
-    assert re.search(r"\d image files cannot be used:\n +\S*broken/red/\d+\.png", process.stderr)
+class TestDamagedImages:
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def broken(folder, tmp_path_factory):
+        """The folder of such a set in which a third of the red ones, in all splits, are damaged."""
+        top = tmp_path_factory.mktemp("damaged")
+        shutil.copytree(folder / "squares", top / "broken")
+        for path in (top / "broken" / "red").glob("*.png"):
+            os.truncate(path, 2_000)
+        return top
+
+    def test_end_it_in_one_sentence_that_says_what_to_do(self, broken):
+        process = train_here("--dataset", "broken", *FLAGS, cwd=broken)
+        assert process.returncode == 2
+        start = (
+            r"train.py: error: 10 image files cannot be used; use --skip_damaged:\n +\S*broken/red/"
+        )
+        assert re.match(start, process.stderr)
+        assert process.stderr.count("\n") == 11
+
+    def test_are_skipped_if_the_same_command_allows_it_and_whenever_it_is_used_again(self, broken):
+        flags = ("--dataset", "broken", *FLAGS, "--num_epochs", 1)
+        process = train_here(*flags, "--skip_damaged", cwd=broken)
+        assert process.returncode == 0, process.stderr
+        assert re.fullmatch(
+            r"\S*broken: 10 left out, damaged: .*, and 5 more \(.*\n", process.stderr
+        )
+        assert settings_of(broken / "runs" / "broken")["skip_damaged"] is True
+        for again in (flags, ("--eval_only", "--run_dir", "runs/broken")):
+            process = train_here(*again, cwd=broken)
+            assert process.returncode == 0, process.stderr
+            assert "10 left out, damaged: " in process.stderr
+
+    def test_may_be_skipped_by_an_evaluation_alone(self, broken, own):
+        flags = ("--eval_only", "--run_dir", own, "--data_dir", "broken")
+        process = train_here(*flags, cwd=broken)
+        assert "image files cannot be used; use --skip_damaged:" in process.stderr
+        assert train_here(*flags, "--skip_damaged", cwd=broken).returncode == 0
+
+
+def test_unbalanced_classes_are_pointed_out_and_can_be_weighted(folder, tmp_path):
+    shutil.copytree(folder / "squares" / "red", tmp_path / "few" / "red")
+    (tmp_path / "few" / "blue").mkdir()
+    for index in (0, 1):
+        shutil.copy(folder / "squares" / "blue" / f"{index * 3}.jpg", tmp_path / "few" / "blue")
+    flags = ("--dataset", "few", "--batch_size", 8, "--num_epochs", 1)
+    process = train_here(*flags, cwd=tmp_path)
+    assert re.fullmatch(
+        r"the classes are unbalanced: \d\d training images of red, but 1 of blue; weighting the "
+        r"classes may help \(--class_weights\)\n",
+        process.stderr,
+    )
+    for _ in range(2):
+        process = train_here(*flags, "--class_weights", "--run_dir", "b", cwd=tmp_path)
+        assert (process.returncode, process.stderr) == (0, "")
+    assert settings_of(tmp_path / "b")["class_weights"] is True
+    weights = [tf.train.load_checkpoint(str(tmp_path / run)) for run in ("runs/few", "b")]
+    kernels = [reader.get_tensor("conv1/kernel") for reader in weights]
+    assert not np.array_equal(*kernels)
+    process = train_here(*flags, "--run_dir", "b", cwd=tmp_path)
+    assert "the run there has class_weights true, not false" in process.stderr
 
 
 class TestInitFrom:

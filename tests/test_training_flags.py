@@ -60,3 +60,54 @@ class TestInitFrom:
 def test_a_run_is_called_after_its_data_set():
     assert run_dir_of(parse_flags([])) == Path("runs/digits")
     assert run_dir_of(parse_flags(["--dataset", "some/pets"])) == Path("runs/pets")
+
+
+class TestEvalOnly:
+    @pytest.mark.parametrize(
+        "flags",
+        [
+            ["--seed", "0"],
+            ["--num_epochs", "2"],
+            ["--batch_size", "8"],
+            ["--recipe", "chapter"],
+            ["--learning_rate", "1"],
+            ["--held_out", "5"],
+            ["--eval_every", "5"],
+            ["--num_towers", "2"],
+            ["--original_dim", "32"],
+            ["--init_from"],
+            ["--init_from", "run", "--net", "squeezenet"],
+            ["--class_weights"],
+            ["--summarize_layers"],
+            ["--profile"],
+        ],
+    )
+    def test_refuses_flags_that_say_how_to_train(self, flags, capsys):
+        with pytest.raises(SystemExit) as ended:
+            parse_flags(["--eval_only", *flags])
+        assert ended.value.code == 2
+        sentence = f"train.py: error: {flags[0]} has no effect with --eval_only; .*; see --help.\n"
+        assert re.fullmatch(sentence, capsys.readouterr().err)
+
+    def test_takes_those_that_say_which_images(self):
+        flags = ["--dataset", "pets", "--data_dir", "a", "--run_dir", "b", "--skip_damaged"]
+        assert parse_flags(["--eval_only", "--watch", "--split", "train", *flags]).skip_damaged
+
+
+@pytest.mark.parametrize("flags", [["--watch"], ["--split", "test"], ["--checkpoint", "a"]])
+def test_flags_for_an_evaluation_need_one(flags, capsys):
+    with pytest.raises(SystemExit):
+        parse_flags(flags)
+    assert f"error: {flags[0]} needs --eval_only" in capsys.readouterr().err
+
+
+def test_a_net_is_that_of_initial_weights(capsys):
+    with pytest.raises(SystemExit):
+        parse_flags(["--net", "squeezenet1_1"])
+    assert "error: --net needs --init_from" in capsys.readouterr().err
+    assert parse_flags(["--net", "squeezenet1_1", "--init_from", "a"]).net == "squeezenet1_1"
+
+
+def test_the_seed_is_0_unless_it_is_given():
+    assert schedule_of(parse_flags([]), 250).seed == 0
+    assert schedule_of(parse_flags(["--seed", "7"]), 250).seed == 7

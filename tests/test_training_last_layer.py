@@ -79,6 +79,17 @@ class TestTheFittedLayer:
             assert value.tobytes() == again[name].tobytes(), name
             assert value.tobytes() != other[name].tobytes(), name
 
+    def test_answers_with_the_class_that_alone_has_a_weight(
+        self, model, checkpoint, dataset, tmp_path
+    ):
+        weights = np.float32([0, 3, 0])
+        fitted = fit_last_layer(model, checkpoint, dataset, seed=0, class_weights=weights)
+        reader = tf.train.load_checkpoint(checkpoint)
+        others = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+        with Evaluator(model, dataset.test, NAMES) as evaluator:
+            evaluation = evaluator.evaluate(write_checkpoint(tmp_path, model, others | fitted))
+        assert set(evaluation.predictions) == {1}
+
 
 class TestTheFeatures:
     @pytest.fixture

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from squeezenet_model import SqueezeNetModel, tf
-from training.ops import pointwise_as_matrix_products, smoothed_loss
+from training.ops import pointwise_as_matrix_products, smoothed_loss, weighted_loss
 
 
 def gradients(conv, *, faster: bool) -> list[np.ndarray]:
@@ -87,6 +87,22 @@ class TestLabelSmoothing:
             ours = smoothed_loss(loss, tf.constant(logits), 0.1)
             ours, expected = session.run([ours, expected])
         np.testing.assert_allclose(ours, expected, rtol=1e-5)
+
+    @pytest.mark.parametrize("smoothing", [0.0, 0.1])
+    def test_weights_count_an_image_as_if_it_were_there_so_many_times(self, smoothing):
+        rng = np.random.default_rng(0)
+        logits, labels = rng.standard_normal([4, 3]).astype(np.float32), [0, 1, 1, 2]
+        repeats = [3, 1, 1, 0]
+        with tf.Graph().as_default(), tf.Session() as session:
+            weights = np.float32([3, 1, 0])
+            weighted = weighted_loss(tf.constant(logits), tf.constant(labels), weights, smoothing)
+            expected = tf.losses.softmax_cross_entropy(
+                tf.one_hot(np.repeat(labels, repeats), 3),
+                np.repeat(logits, repeats, axis=0),
+                label_smoothing=smoothing,
+            )
+            weighted, expected = session.run([weighted, expected])
+        np.testing.assert_allclose(4 * weighted, 5 * expected, rtol=1e-5)
 
     def test_of_nothing_adds_nothing_to_the_graph(self):
         loss = object()

@@ -9,7 +9,7 @@ from squeezenet_model import SqueezeNetModel, tf
 from tests.conftest import short_schedule
 from training.input_pipeline import Batch
 from training.ops import reproducible_dropout, with_reproducible_dropout
-from training.recipe import CHAPTER, FINE_TUNED, towers_for
+from training.recipe import CHAPTER, FINE_TUNED, RECIPES, towers_for
 from training.runtime import session_config
 from training.step import build_training_step
 
@@ -19,7 +19,9 @@ class SmallNet(SqueezeNetModel):
     FIRE_PARAMS_2 = ((4, 8, "fire2"),)
 
 
-def train_two_steps(towers: int) -> tuple[dict[str, np.ndarray], list]:
+def train_two_steps(
+    towers: int, class_weights: list[float] | None = None, **changes
+) -> tuple[dict[str, np.ndarray], list]:
     """Weights by name after two steps on a batch of 8, and each step's values."""
     rng = np.random.default_rng(0)
     crops = rng.integers(0, 256, [8, 3 * 8 * 8]).astype(np.float32)
@@ -28,8 +30,10 @@ def train_two_steps(towers: int) -> tuple[dict[str, np.ndarray], list]:
         tf.set_random_seed(0)
         global_step = tf.train.get_or_create_global_step().read_value()
         batch = Batch(global_step, tf.constant(crops), tf.constant(labels))
-        schedule = short_schedule(num_towers=towers, batch_size=8)
-        step = build_training_step(SmallNet(8, 8, 3), batch, schedule)
+        schedule = short_schedule(num_towers=towers, batch_size=8, **changes)
+        if class_weights is not None:
+            class_weights = np.float32(class_weights)
+        step = build_training_step(SmallNet(8, 8, 3), batch, schedule, class_weights=class_weights)
         session.run(tf.global_variables_initializer())
         values = [session.run(step) for _ in range(2)]
         names = [variable.op.name for variable in tf.trainable_variables()]
@@ -50,6 +54,33 @@ def test_several_towers_take_the_same_steps_as_one(one_tower, towers):
         np.testing.assert_allclose(weight, one_tower[0][name], atol=1e-5, err_msg=name)
     for numbers, same in zip(values, one_tower[1], strict=True):
         np.testing.assert_allclose(numbers[:5], same[:5], rtol=1e-5)
+
+
+class TestClassWeights:
+    """For each recipe, the chapter's own step and its label smoothing included."""
+
+    @pytest.fixture(params=RECIPES.values(), ids=RECIPES)
+    def recipe(self, request):
+        rate = request.param.learning_rate
+        return {"recipe": request.param, "learning_rate": rate, "warm_up_steps": 0}
+
+    def test_of_1_change_nothing(self, recipe):
+        weights, values = train_two_steps(1, [1, 1, 1], **recipe)
+        others, same = train_two_steps(1, **recipe)
+        for name, weight in weights.items():
+            np.testing.assert_allclose(weight, others[name], atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(values[1][:5], same[1][:5], rtol=1e-4)
+
+    def test_change_the_gradients_but_not_what_is_reported(self, recipe):
+        (_, plain), (_, doubled) = (train_two_steps(1, w, **recipe) for w in (None, [2, 2, 2]))
+        assert doubled[0][:4] == pytest.approx(plain[0][:4], rel=1e-5)
+        assert doubled[0].gradient_norm == pytest.approx(2 * plain[0].gradient_norm, rel=1e-4)
+
+    def test_act_on_several_towers_as_on_one(self, recipe):
+        (one, values), (four, others) = (train_two_steps(n, [3, 0.5, 0], **recipe) for n in (1, 4))
+        for name, weight in one.items():
+            np.testing.assert_allclose(weight, four[name], atol=1e-4, err_msg=name)
+        np.testing.assert_allclose(values[0][:5], others[0][:5], rtol=1e-4)
 
 
 @pytest.mark.parametrize("towers", [1, 4])

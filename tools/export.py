@@ -172,6 +172,8 @@ def export(flags: argparse.Namespace) -> int:
         print(
             f"\ncompared on {len(images.records):,} {images.what}, as the test images are missing"
         )
+    if "saved_model" in formats:
+        print(f"\nunlike tools.predict, {serving.FILES_DIFFER}")
     print(f"\nwritten to {out}")
     return 0
 

@@ -21,9 +21,8 @@ from typing import TYPE_CHECKING
 if not __package__:  # started as `python path/to/tools/predict.py`
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tqdm import tqdm
-
 from data import DataError, printable
+from data.images import is_clutter
 from training.command import Parser, local_path, run_command
 from training.recipe import visible_cores
 from training.run_dir import PRETRAINED
@@ -79,6 +78,8 @@ def predict(flags: argparse.Namespace) -> int:
     """
     paths = find_files(flags.images)
     load_tensorflow_quietly()  # takes seconds: only once there is something to do
+    from tqdm import tqdm
+
     from tools.serving import ServingNet
     from training.saved_run import load_run
 
@@ -111,7 +112,7 @@ def predict(flags: argparse.Namespace) -> int:
 
 
 def find_files(arguments: list[str]) -> list[Path]:
-    """The files that are meant by files, folders and globs, in order; hidden ones left out.
+    """The files that are meant by files, folders and globs, in order; clutter is left out.
 
     Raises:
       DataError: there is no such file or folder, or none in it.
@@ -121,7 +122,7 @@ def find_files(arguments: list[str]) -> list[Path]:
         if not os.path.lexists(argument):
             argument = os.path.expanduser(argument)
         is_there = os.path.lexists(argument)
-        matches = [argument] if is_there else sorted(glob.glob(argument, recursive=True))
+        matches = [argument] if is_there else globbed(argument)
         found = [path for match in matches for path in files_in(Path(match))]
         if not found:
             what = "holds no files" if is_there else "there is no such file or folder"
@@ -130,16 +131,20 @@ def find_files(arguments: list[str]) -> list[Path]:
     return list(dict.fromkeys(paths))  # `**` finds folders, and what is in them
 
 
+def globbed(pattern: str) -> list[str]:
+    """What a pattern matches, in order, but for clutter."""
+    found = sorted(glob.glob(pattern, recursive=True))
+    return [path for path in found if not is_clutter(os.path.basename(path))]
+
+
 def files_in(path: Path) -> Iterator[Path]:
-    """A file itself, or all files below a folder."""
+    """A file itself, or all files below a folder, but for clutter."""
     if not path.is_dir():
         yield path
         return
     for folder, subfolders, names in os.walk(path, onerror=raise_data_error):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        for name in sorted(names):
-            if not name.startswith("."):
-                yield Path(folder, name)
+        subfolders[:] = sorted(name for name in subfolders if not is_clutter(name))
+        yield from (Path(folder, name) for name in sorted(names) if not is_clutter(name))
 
 
 def drawing_paths(paths: list[Path]) -> dict[Path, Path]:

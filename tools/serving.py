@@ -25,6 +25,10 @@ from training.saved_run import Run, load_run
 
 CONVERTERS_CHATTER = rf"{CHATTER}|fully_quantize:|INFO: Created TensorFlow Lite"
 ONNX_OPSET = 18
+FILES_DIFFER = (
+    "the SavedModel reads JPEG, PNG, GIF, BMP and WebP, but neither TIFF nor AVIF; it does not "
+    "turn photos upright as their EXIF data say, and transparent parts of a GIF become black"
+)
 MACHINES_OWN = {"data_dir", "run_dir", "init_from"}  # settings
 
 Probabilities = Callable[[np.ndarray], np.ndarray]
@@ -105,9 +109,9 @@ class ServingNet:
 
 
 def decoded(files: tf.Tensor, dim: int) -> tf.Tensor:
-    """Image files as pixels: the central square, resized (bicubic), as `data.images` does it.
+    """Image files as pixels: the central square on white, resized (bicubic), as in `data.images`.
 
-    TensorFlow reads JPEG, PNG, GIF and BMP; it obeys no EXIF rotation, and drops transparency.
+    FILES_DIFFER says where TensorFlow reads files in another way.
 
     Args:
       files: string [N], the files' content.
@@ -118,11 +122,15 @@ def decoded(files: tf.Tensor, dim: int) -> tf.Tensor:
     """
 
     def decode(file):
-        image = tf.io.decode_image(file, channels=3, expand_animations=False)
-        height, width = tf.unstack(tf.shape(image)[:2])
+        image = tf.io.decode_image(file, expand_animations=False)
+        height, width, channels = tf.unstack(tf.shape(image))  # 1 or 3 of color, 0 or 1 of opacity
         side = tf.minimum(height, width)
         top, left = (height - side) // 2, (width - side) // 2
-        square = image[top : top + side, left : left + side]
+        square = tf.cast(image[top : top + side, left : left + side], tf.float32)
+        color = tf.gather(square, tf.minimum(tf.range(3), (channels - 1) // 2 * 2), axis=2)
+        has_opacity = tf.equal(channels % 2, 0) & tf.not_equal(tf.strings.substr(file, 0, 2), "BM")
+        opacity = tf.where_v2(has_opacity, square[..., -1:] / 255, 1.0)  # a BMP's means nothing
+        square = 255 + opacity * (color - 255)
         resized = image_v2.resize(square, [dim, dim], "bicubic", antialias=True)
         return tf.ensure_shape(tf.clip_by_value(tf.round(resized), 0, 255), [dim, dim, 3])
 

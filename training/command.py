@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -120,14 +122,19 @@ def restart_unless_usable() -> None:
     os.execve(sys.executable, command, environment)
 
 
-def with_flags(error: DataError) -> str:
-    """A sentence about data, with the flags that its parameters of `data.load` are given by."""
+def with_flags(error: DataError, flags: argparse.Namespace) -> str:
+    """A sentence about data, with the flags that its parameters of `data.load` are given by.
+
+    What would work instead is left out where the command has no such flags.
+    """
     sentence = str(error)
     if error.argument:
         sentence = f"{flag_of(error.argument)} {sentence}"
-    if error.instead:
-        flags = (f"{flag_of(name)} {value}" for name, value in error.instead.items())
-        sentence = f"{sentence}; use {printable(' '.join(flags))}"
+    instead = {flag_of(name): value for name, value in (error.instead or {}).items()}
+    if instead and all(hasattr(flags, flag.removeprefix("--")) for flag in instead):
+        advice = " ".join(f"{flag} {value}".strip() for flag, value in instead.items())
+        head, colon, listed = sentence.partition(":\n")
+        sentence = f"{head.removesuffix('.')}; use {printable(advice)}{colon}{listed}"
     return sentence
 
 
@@ -154,7 +161,7 @@ def run_command(
         tell(str(stopped), sys.stdout)
         return 128 + stopped.signal
     except DataError as error:
-        tell(f"{name}: error: {with_flags(error)}")
+        tell(f"{name}: error: {with_flags(error, flags)}")
         return 2
     except RunError as error:
         tell(f"{name}: error: {error}")
@@ -162,6 +169,8 @@ def run_command(
     except BrokenPipeError:  # `python train.py | head`: nobody reads on
         return 1
     except OSError as error:  # `python train.py > log` on a full disk
+        if is_hung_up(error):
+            return 128 + signal.SIGHUP
         where = error.filename or "the output"
         tell(
             f"{name}: error: {where}: {error.strerror or error}; free some space or fix the "
@@ -173,6 +182,15 @@ def run_command(
         return 128 + signal.SIGINT
     finally:
         discard_what_cannot_be_written()
+
+
+def is_hung_up(error: OSError) -> bool:
+    """Whether a write has failed because the terminal is closed; SIGHUP may not have come yet."""
+    try:
+        is_terminal = any(stat.S_ISCHR(os.fstat(number).st_mode) for number in (1, 2))
+    except OSError:
+        return False
+    return is_terminal and error.errno == errno.EIO and error.filename is None
 
 
 def prepare_output() -> None:

@@ -15,6 +15,11 @@ from training.run_dir import PRETRAINED, check_name, check_same_run, read_settin
 from training.settings import DEFAULT_NET, LEAST_DIM, MOST_DIM, NETS
 
 DEFAULT_DATASET = "digits"
+# Those that say what to evaluate, and on which images; all others say how to train.
+EVALUATION_FLAGS = (
+    *("eval_only", "checkpoint", "split", "watch"),
+    *("run_dir", "dataset", "data_dir", "skip_damaged"),
+)
 
 
 def parse_flags(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -29,9 +34,14 @@ def parse_flags(arguments: list[str] | None = None) -> argparse.Namespace:
     add_training_flags(parser.add_argument)
     add_evaluation_flags(parser.add_argument)
     flags = parser.parse_args(arguments)
-    for name in ("checkpoint", "split", "watch"):
-        if getattr(flags, name) and not flags.eval_only:
+    given = [name for name, value in vars(flags).items() if not (value is None or value is False)]
+    for name in given:
+        if flags.eval_only and name not in EVALUATION_FLAGS:
+            parser.error(f"--{name} has no effect with --eval_only; leave one of them out")
+        if not flags.eval_only and name in ("checkpoint", "split", "watch"):
             parser.error(f"--{name} needs --eval_only")
+    if flags.net and not flags.init_from:
+        parser.error("--net needs --init_from, whose weights it is about")
     if flags.checkpoint and (flags.watch or flags.run_dir):
         parser.error("--checkpoint names a run and one checkpoint of it; drop the other flag")
     batch_size = flags.batch_size or recipe.BATCH_SIZE
@@ -58,6 +68,11 @@ def add_run_flags(add: Callable) -> None:
         "--data_dir",
         type=local_path,
         help="folder with the data set's files (default: data/downloads)",
+    )
+    add(
+        "--skip_damaged",
+        action="store_true",
+        help="leave out damaged images of your own instead of ending with an error",
     )
     add("--run_dir", type=local_path, help="folder of the run (default: runs/<dataset>)")
     add(
@@ -144,7 +159,12 @@ def add_training_flags(add: Callable) -> None:
         help="equal parts of a batch that are processed in parallel (default: one per GPU; on a "
         "CPU one per 32 images, or one per core if that is more)",
     )
-    add("--seed", type=seed, default=0, help="random seed (default: 0)")
+    add(
+        "--class_weights",
+        action="store_true",
+        help="weight each image by how rare its class is, for unbalanced data",
+    )
+    add("--seed", type=seed, help="random seed (default: 0)")
     add(
         "--summarize_layers",
         action="store_true",
@@ -258,7 +278,8 @@ def schedule_of(
         num_towers=flags.num_towers
         or recipe.towers_for(batch_size, recipe.visible_cores(), num_gpus),
         num_gpus=num_gpus,
-        seed=flags.seed,
+        seed=flags.seed or 0,
         summarize_layers=flags.summarize_layers,
         profile=flags.profile,
+        class_weights=flags.class_weights,
     )

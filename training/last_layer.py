@@ -19,6 +19,7 @@ from data import Dataset
 from squeezenet_model import SqueezeNetModel
 from training.batches import batch_at, batch_indices
 from training.input_pipeline import standardized
+from training.ops import weighted_loss
 from training.recipe import visible_cores
 from training.runtime import session_config
 
@@ -34,7 +35,11 @@ FIT_LEARNING_RATE = 1e-3  # Adam's default; decays to zero
 
 
 def fit_last_layer(
-    model: SqueezeNetModel, checkpoint: str, dataset: Dataset, seed: int
+    model: SqueezeNetModel,
+    checkpoint: str,
+    dataset: Dataset,
+    seed: int,
+    class_weights: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Trains the last layer of a net whose other layers come from a checkpoint.
 
@@ -45,6 +50,7 @@ def fit_last_layer(
       checkpoint: holds the variables of all other layers; path without extension.
       dataset: supplies the training split, and how to crop and flip it.
       seed: 0 or more; determines the crops and their order.
+      class_weights: float32 [classes], by which to weight each image; None for no weights.
 
     Returns:
       The last layer's variables by name: `final_conv/kernel`, float32 [1, 1, channels, classes],
@@ -61,6 +67,8 @@ def fit_last_layer(
         *others, kernel, bias = tf.trainable_variables()
         tf.train.init_from_checkpoint(checkpoint, {v.op.name: v for v in others})
         loss, _ = model.loss_and_accuracy(logits, labels)
+        if class_weights is not None:
+            loss = weighted_loss(logits, labels, class_weights)
         step = tf.train.get_or_create_global_step()
         rate = tf.train.cosine_decay(FIT_LEARNING_RATE, step, FIT_STEPS)
         fit = tf.train.AdamOptimizer(rate).minimize(loss, step, [kernel, bias])

@@ -1,4 +1,4 @@
-"""Operations of the training graph: reproducible dropout, label smoothing, fast 1x1 gradients."""
+"""Operations of the training graph: reproducible dropout, losses, fast 1x1 gradients."""
 
 from __future__ import annotations
 
@@ -88,6 +88,27 @@ def smoothed_loss(loss: tf.Tensor, logits: tf.Tensor, smoothing: float) -> tf.Te
         return loss
     with tf.name_scope("label_smoothing"):
         return (1 - smoothing) * loss - smoothing * tf.reduce_mean(tf.nn.log_softmax(logits))
+
+
+def weighted_loss(
+    logits: tf.Tensor, labels: tf.Tensor, class_weights: np.ndarray, smoothing: float = 0.0
+) -> tf.Tensor:
+    """The same loss, but each image's part is multiplied by the weight of its class.
+
+    Args:
+      logits, smoothing: as for `smoothed_loss`.
+      labels: int32 [batch].
+      class_weights: float32 [classes], as `data.class_weights` gives them. They are 1 on average
+        over all images, and a batch is not brought to that average: so the mean over the towers is
+        that of one tower with the whole batch.
+    """
+    return tf.losses.softmax_cross_entropy(
+        tf.one_hot(labels, len(class_weights)),
+        logits,
+        weights=tf.gather(class_weights, labels),
+        label_smoothing=smoothing,
+        reduction=tf.losses.Reduction.SUM_OVER_BATCH_SIZE,
+    )
 
 
 POINTWISE = "PointwiseConv2D"

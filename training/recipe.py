@@ -116,6 +116,7 @@ class Schedule:
       seed: 0 or more; determines initial weights, order of the images, crops, flips and dropout.
       summarize_layers: whether activations and gradients are also recorded for TensorBoard.
       profile: whether to trace a step.
+      class_weights: whether to weight each image's part of the loss by how rare its class is.
     """
 
     num_epochs: float
@@ -130,6 +131,7 @@ class Schedule:
     seed: int = 0
     summarize_layers: bool = False
     profile: bool = False
+    class_weights: bool = False
 
     @property
     def is_the_chapters(self) -> bool:

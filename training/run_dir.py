@@ -36,7 +36,7 @@ FIXED_SETTINGS = (
     *("net", "dataset", "class_names", "original_dim", "resize_dim"),
     *("fire_params_1", "fire_params_2"),
     # and what the steps depend on.
-    *("batch_size", "seed", "recipe", "held_out", "init_from"),
+    *("batch_size", "seed", "recipe", "held_out", "init_from", "class_weights"),
 )
 
 
@@ -185,7 +185,7 @@ def shown(value: object) -> str:
 
 def check_same_run(run_dir: Path, saved: dict, settings: dict) -> None:
     """Raises RunError if a fixed setting differs from the saved one."""
-    saved = {"net": DEFAULT_NET, **saved}
+    saved = {"net": DEFAULT_NET, "class_weights": False, **saved}
     for name in FIXED_SETTINGS:
         if name in settings and settings[name] != saved.get(name):
             raise RunError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -169,6 +170,7 @@ def load_dataset(
     data_dir: Path | None = None,
     may_download: bool = True,
     run_dir: Path | None = None,
+    skip_damaged: bool = False,
 ) -> Dataset:
     """The data set that a run was trained on.
 
@@ -179,30 +181,42 @@ def load_dataset(
         the settings name.
       run_dir: folder of the run. The folders of images that its settings name are used only if
         this user's own command wrote them there; otherwise they could be anyone's choice.
+      skip_damaged: whether to leave out damaged images of your own, even if the run did not.
 
     Raises:
-      DataError: the images cannot be had.
+      DataError: the images are missing, or cannot be read.
       RunError: they have other classes now.
     """
     uses_saved = data_dir is None and run_dir is not None and is_own(run_dir)
     name, saved_dir = settings["dataset"], settings.get("data_dir")
-    if name not in data.names():  # own images, which may have moved
+    is_a_folder = name not in data.names()
+    if is_a_folder:  # own images, which may have moved
         if data_dir is None and not uses_saved:
             raise DataError(
                 "the run comes from elsewhere, so the folder of images named in its settings.json "
                 "is not used; give their folder with --data_dir."
             )
-        name, data_dir = str(data_dir or name), None
-        if not Path(name).is_dir():
+        argument = None if data_dir is None else "data_dir"
+        # Not the name alone, which a built-in data set may have as well.
+        name, data_dir = os.path.join(os.curdir, data_dir or name), None
+        if not os.path.isdir(name):
             raise DataError(
                 f"{data.printable(name)}: the images that the run was trained on are not there; "
-                "give their folder with --data_dir."
+                f"give their folder{'' if argument else ' with --data_dir'}.",
+                argument,
             )
+        skip_damaged = skip_damaged or settings.get("skip_damaged", False)
     elif uses_saved and saved_dir and Path(saved_dir).is_dir():
         data_dir, may_download = Path(saved_dir), False
-    dataset = data.load(
-        name, data_dir, may_download, settings["original_dim"], settings["resize_dim"]
-    )
+    try:
+        dataset = data.load(
+            *(name, data_dir, may_download, settings["original_dim"], settings["resize_dim"]),
+            skip_damaged,
+        )
+    except DataError as error:
+        if is_a_folder and error.argument == "name":
+            error.argument, error.instead = argument, None
+        raise
     if list(dataset.class_names) != settings["class_names"]:
         raise RunError(
             f"{name}: has the classes {listed(dataset.class_names)}, but the run was trained on "

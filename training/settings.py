@@ -179,5 +179,6 @@ CHECKS = {
     ),
     "recipe": (is_text, "the name of a recipe"),
     **dict.fromkeys(("asynchronous", "summarize_layers", "profile"), FLAG),
+    **dict.fromkeys(("class_weights", "skip_damaged"), FLAG),
     **dict.fromkeys(("data_dir", "init_from", "run_dir"), PATH),
 }

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 from squeezenet_model import SqueezeNetModel
@@ -19,6 +20,7 @@ from training.input_pipeline import Batch, standardized
 from training.ops import (
     pointwise_as_matrix_products,
     smoothed_loss,
+    weighted_loss,
     with_reproducible_dropout,
 )
 from training.optimizers import apply_gradients, learning_rate
@@ -67,6 +69,7 @@ def build_training_step(
     schedule: Schedule,
     share: Share = ALONE,
     all_reduce: Callable[[Gradients], Gradients] | None = None,
+    class_weights: np.ndarray | None = None,
 ) -> TrainingStep:
     """Builds the graph of one step: batch -> towers -> mean gradient -> optimizers.
 
@@ -76,13 +79,17 @@ def build_training_step(
       schedule: the numbers of the run.
       share: which part of the batch that is.
       all_reduce: averages over the tasks of a cluster; None for a single process.
+      class_weights: float32 [classes], by which the gradients weight each image, but neither the
+        loss nor the accuracy that is reported; None for no weights.
     """
     global_step = tf.train.get_or_create_global_step()
     rate = learning_rate(global_step, schedule)
-    if schedule.num_towers == 1 and schedule.is_the_chapters and all_reduce is None:
+    is_weighted = class_weights is not None
+    is_the_chapters = schedule.num_towers == 1 and schedule.is_the_chapters and not is_weighted
+    if is_the_chapters and all_reduce is None:
         mean, train_op = build_chapters_step(model, batch, schedule)
     else:
-        mean = build_towers(model, batch, schedule, share)
+        mean = build_towers(model, batch, schedule, share, class_weights)
         if all_reduce is not None:
             mean = all_reduce(mean)
         train_op = apply_gradients(
@@ -114,7 +121,11 @@ def build_chapters_step(
 
 
 def build_towers(
-    model: SqueezeNetModel, batch: Batch, schedule: Schedule, share: Share
+    model: SqueezeNetModel,
+    batch: Batch,
+    schedule: Schedule,
+    share: Share,
+    class_weights: np.ndarray | None,
 ) -> Gradients:
     """Builds the towers, one for each part of the batch, and the means over them.
 
@@ -137,7 +148,10 @@ def build_towers(
         ):
             logits = tower.model_layers(standardized(crops, model), is_training=True)
             loss, accuracy = tower.loss_and_accuracy(logits, labels)
-            objective = smoothed_loss(loss, logits, recipe.label_smoothing)
+            if class_weights is None:
+                objective = smoothed_loss(loss, logits, recipe.label_smoothing)
+            else:
+                objective = weighted_loss(logits, labels, class_weights, recipe.label_smoothing)
             variables = tf.trainable_variables()
             first = round(recipe.frozen * len(variables))
             gradients = [tf.zeros(variable.shape) for variable in variables[:first]]
