@@ -50,12 +50,14 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem):
-    """On Windows, skips a test that fails because it needs a POSIX system."""
+    """Skips a test that fails because it needs another system."""
     try:
         return (yield)
     except (AttributeError, OSError, ValueError) as error:
         if sys.platform == "win32" and needs_posix(error):
             pytest.skip(f"needs POSIX: {error}")
+        if sys.platform != "linux" and needs_linux(error):
+            pytest.skip(f"needs Linux: {error}")
         raise
 
 
@@ -67,6 +69,11 @@ def needs_posix(error: Exception) -> bool:
     no_privilege = 1314  # ERROR_PRIVILEGE_NOT_HELD
     refused = re.match("Unsupported signal|preexec_fn is not supported", str(error))
     return bool(refused) or getattr(error, "winerror", None) == no_privilege
+
+
+def needs_linux(error: Exception) -> bool:
+    """Whether it is a missing file below /proc, or a missing /dev/full."""
+    return str(getattr(error, "filename", None)).startswith(("/proc/", "/dev/full"))
 
 
 @contextlib.contextmanager

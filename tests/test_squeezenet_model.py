@@ -1,6 +1,7 @@
 """The class: the chapter's listing node for node, and the course's other methods."""
 
 import ast
+import importlib.util
 import inspect
 import json
 import os
@@ -166,7 +167,17 @@ class TestImagePreprocessing:
         assert not output.any()
 
     @pytest.mark.parametrize(
-        "shape", [[32, 32, 3], [3071], [3073], [4, 3072], [3, 24, 24], [], [None, None, 3]]
+        "shape",
+        [
+            [32, 32, 3],
+            [1, 32, 32, 3],
+            [1024, 3],
+            [3071],
+            [4, 3072],
+            [3, 24, 24],
+            [],
+            [None, None, 3],
+        ],
     )
     def test_rejects_another_shape_and_names_the_right_one(self, model, shape):
         with (
@@ -184,9 +195,11 @@ class TestImagePreprocessing:
         ):
             model.image_preprocessing(image, is_training=False)
 
-    @pytest.mark.parametrize("shape", [[3072], [3, 32, 32], [None], None])
+    @pytest.mark.parametrize(
+        "shape", [[3072], [3, 32, 32], [3, 1024], [1, 3072], [1, 3, 32, 32], [None], None]
+    )
     def test_takes_what_is_or_may_be_channel_major(self, model, image, shape):
-        record = image[1].reshape([3, 32, 32] if shape == [3, 32, 32] else [3072])
+        record = image[1].reshape(shape if shape and shape != [None] else [3072])
         with tf.Graph().as_default(), tf.Session() as session:
             data = tf.placeholder(tf.uint8, shape)
             output = model.image_preprocessing(data, is_training=False)
@@ -280,6 +293,23 @@ class TestHints:
         ):
             model.model_layers(np.zeros([1, 24, 24, 3], np.float32), is_training=False)
 
+    def test_without_v2_behavior_it_trains(self):
+        """The first line of many TF1 programs, after which shapes hold Dimension objects."""
+        process = run_python(
+            "import numpy as np\n"
+            "from squeezenet_model import SqueezeNetModel, tf\n"
+            "tf.disable_v2_behavior()\n"
+            "model = SqueezeNetModel(32, 24, 10)\n"
+            "record = tf.placeholder(tf.uint8, [3072])\n"
+            "images = model.image_preprocessing(record, is_training=True)[tf.newaxis]\n"
+            "model.run_model_setup(images, tf.constant([1]), is_training=True)\n"
+            "with tf.Session() as session:\n"
+            "    session.run(tf.global_variables_initializer())\n"
+            "    session.run(model.train_op, {record: np.arange(3072) % 256})\n"
+            "    print(session.run(model.global_step))"
+        )
+        assert process.stdout == "1\n", process.stderr
+
     def test_after_reset_default_graph_the_net_is_built_again(self, model, inputs):
         process = run_python(
             "from squeezenet_model import SqueezeNetModel, tf\n"
@@ -322,6 +352,13 @@ class TestHints:
 
         assert function(inputs).shape == [2, 10]
 
+    def test_a_template_keeps_its_variables_eagerly_too(self, model, inputs):
+        net = tf.make_template("net", model.model_layers, is_training=False)
+        np.testing.assert_array_equal(net(inputs), net(inputs))
+        assert len(net.trainable_variables) == 28
+        with pytest.raises(RuntimeError, match="needs a graph"):
+            model.model_layers(inputs, is_training=False)
+
     def test_preprocessing_runs_eagerly_and_in_a_data_set(self, model):
         records = np.zeros([4, 3072], np.uint8)
         assert model.image_preprocessing(records[0], is_training=False).shape == [24, 24, 3]
@@ -348,7 +385,13 @@ def test_the_readmes_own_code_runs(capsys):
     assert "fire1/expand3x3/kernel" in capsys.readouterr().out
 
 
+needs_tf_keras = pytest.mark.skipif(
+    importlib.util.find_spec("tf_keras") is None, reason="TensorFlow up to 2.15 brings tf.layers"
+)
+
+
 class TestImport:
+    @needs_tf_keras
     def test_switches_legacy_keras_on_and_nothing_else(self):
         process = run_python(
             "import json, os, tensorflow\n"
@@ -372,11 +415,13 @@ class TestImport:
         )
         assert process.stdout == "\n", process.stderr
 
+    @needs_tf_keras
     def test_without_tf_keras_says_what_to_install(self):
         process = run_python("import sys; sys.modules['tf_keras'] = None; import squeezenet_model")
         assert process.returncode == 1
         assert "pip install tf-keras" in process.stderr.splitlines()[-1]
 
+    @needs_tf_keras
     def test_after_keras_3_was_bound_says_what_to_import_first(self):
         process = run_python(
             "import tensorflow.compat.v1 as tf\n"

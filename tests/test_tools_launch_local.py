@@ -26,6 +26,8 @@ def run_local(*arguments):
 
 def processes_of(folder):
     """The tasks that run in a folder: process number and command line."""
+    if sys.platform == "win32":
+        pytest.skip("needs POSIX: ps")
     listed = subprocess.run(
         ["ps", "-ww", "-eo", "pid=,args="], capture_output=True, text=True
     ).stdout

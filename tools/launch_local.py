@@ -21,12 +21,17 @@ from pathlib import Path
 from subprocess import Popen
 from threading import Event
 
+if not __package__:  # started as `python path/to/tools/launch_local.py`
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from training.command import Interruption, Parser, positive, run_command
 
 TRAIN = Path(__file__).resolve().parents[1] / "train.py"
 GRACE_SECONDS = 20.0  # for all tasks to exit after one has failed, or after a signal
 POLL_SECONDS = 0.1
 PR_SET_PDEATHSIG = 1  # an option of Linux's prctl
+# Tells a task to save and end. On Windows SIGTERM would kill it at once.
+STOP = getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -98,7 +103,7 @@ def wait(processes: dict[str, Popen], interruption: Interruption, unread: Event)
         if not is_stopping and (interruption.received or unread.is_set()):
             is_stopping, deadline = True, time.monotonic() + GRACE_SECONDS
             for process in processes.values():
-                process.terminate()
+                process.send_signal(STOP)
         for name, process in processes.items():
             code = process.poll()
             if name in codes or code is None:
@@ -165,7 +170,8 @@ def start(train_flags: list[str], config: str, index: int, workers: int) -> Pope
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        start_new_session=True,
+        start_new_session=True,  # POSIX; Windows has a flag for the same, and ignores this one
+        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         preexec_fn=in_the_task if sys.platform == "linux" else None,
     )
 

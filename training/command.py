@@ -210,6 +210,7 @@ def prepare_output() -> None:
     # PYTHONWARNINGS=error is for those who test a library; here it would end the run.
     if any(action == "error" for action, *_ in warnings.filters):
         warnings.simplefilter("default")
+        warnings.simplefilter("ignore", DeprecationWarning)  # as Python does by default
 
 
 def tell(text: str, stream: TextIO | None = None) -> None:
