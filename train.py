@@ -19,7 +19,7 @@ if sys.flags.safe_path:  # PYTHONSAFEPATH=1, or -P
 import data
 from cluster import ALONE, Alone
 from cluster.config import START_SECONDS, read_config
-from reporting.console import print_report
+from reporting.console import print_plan, print_report
 from training import Stopped
 from training.command import run_command
 from training.flags import (
@@ -65,12 +65,8 @@ def run(flags: argparse.Namespace) -> int:
     init_from = load_initial_run(flags, run_dir) if flags.init_from else None
     net = (init_from.settings if init_from else saved).get("net", DEFAULT_NET)
     skip_damaged = flags.skip_damaged or saved.get("skip_damaged", False)
-    dataset = data.load(
-        dataset_of(flags),
-        flags.data_dir,
-        **image_dims(flags, net),
-        skip_damaged=skip_damaged,
-    )
+    dims = image_dims(flags, net)
+    dataset = data.load(dataset_of(flags), flags.data_dir, **dims, skip_damaged=skip_damaged)
     if flags.held_out:
         dataset = data.hold_out(dataset, flags.held_out)
     load_tensorflow_quietly()  # not before the flags and the data are right
@@ -81,13 +77,6 @@ def run(flags: argparse.Namespace) -> int:
     model = build_model(dataset, net)
     num_images, num_tasks = len(dataset.train.labels), cluster.share.count
     schedule = schedule_of(flags, num_images, num_tasks, visible_gpus(), net)
-    if net != DEFAULT_NET:
-        print(
-            f"{net} at {model.resize_dim} x {model.resize_dim} pixels, recipe "
-            f"{schedule.recipe.name}, {schedule.num_epochs:g} epochs, batch size "
-            f"{schedule.batch_size}",
-            flush=True,
-        )
     if not cluster.is_chief:
         with cluster.joined():
             train(model, dataset, schedule, None, cluster=cluster)
@@ -104,8 +93,7 @@ def run(flags: argparse.Namespace) -> int:
         data_dir=flags.data_dir and str(flags.data_dir),
         num_tasks=num_tasks,
     )
-    if not schedule.class_weights and (imbalance := data.describe_imbalance(dataset)):
-        print(f"{imbalance} (--class_weights)", file=sys.stderr)
+    print_plan(net, dataset, schedule)
     with open_run_dir(run_dir, settings), cluster.joined():
         results = train(model, dataset, schedule, run_dir, init_from, cluster)
         print_report(results, run_dir)

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from data import printable
+from data import Dataset, describe_imbalance, printable
+from training.recipe import Schedule
+from training.settings import DEFAULT_NET
 
 MOST_COLUMNS = 20  # of a confusion matrix
 PLAIN_LINE_SECONDS = 10.0  # between two lines if stdout is not a terminal
@@ -77,6 +79,19 @@ class TrainingBar:
     def evaluated(self, evaluation) -> None:
         """Prints an evaluation above the bar."""
         print_evaluation(evaluation, self._split_name)
+
+
+def print_plan(net: str, dataset: Dataset, schedule: Schedule) -> None:
+    """Prints what was chosen for one of the paper's nets, and what unbalanced classes ask for."""
+    if net != DEFAULT_NET:
+        print(
+            f"{net} at {dataset.resize_dim} x {dataset.resize_dim} pixels, recipe "
+            f"{schedule.recipe.name}, {schedule.num_epochs:g} epochs, batch size "
+            f"{schedule.batch_size}",
+            flush=True,
+        )
+    if not schedule.class_weights and (imbalance := describe_imbalance(dataset)):
+        print(f"{imbalance} (--class_weights)", file=sys.stderr)
 
 
 def print_evaluation(evaluation, split_name: str) -> None:
