@@ -120,8 +120,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--run_dir",
         type=local_path,
         default=PRETRAINED,
-        help="a run's folder, or a checkpoint in one (default: the net that comes with the "
-        "project, trained on CIFAR-10)",
+        help="a run's folder, or a checkpoint in one (default: the included CIFAR-10 model)",
     )
     add("--formats", nargs="+", choices=FORMATS, default=list(FORMATS), help="default: all")
     add("--out", type=local_path, help="folder to write to (default: export in the run's folder)")

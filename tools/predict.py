@@ -47,28 +47,27 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = Parser(
         prog="tools.predict",
-        description="Say what is on photos, with a trained net.",
+        description="Classify photos with a trained net.",
         epilog="The net sees the central square of an image, as wide as its shorter side.",
     )
-    parser.add_argument("images", nargs="+", help="files, folders with all in them, or globs")
+    parser.add_argument("images", nargs="+", help="files, globs, or folders, which are searched")
     parser.add_argument(
         "--run_dir",
         type=local_path,
         default=PRETRAINED,
-        help="a run's folder, or a checkpoint in one (default: the net that comes with the "
-        "project, trained on CIFAR-10)",
+        help="a run's folder, or a checkpoint in one (default: the included CIFAR-10 model)",
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line")
     parser.add_argument(
         "--heatmap",
         action="store_true",
-        help=f"draw over each image where the net sees its answer: {HEATMAP_DIR}/NAME.png",
+        help=f"draw over each image which parts speak for the answer: {HEATMAP_DIR}/NAME.png",
     )
     return run_command(parser.prog, predict, parser.parse_args(arguments))
 
 
 def predict(flags: argparse.Namespace) -> int:
-    """Prints what is on each image, and names on stderr the files that are none.
+    """Prints the classes of each image, and names on stderr the files that are not images.
 
     Returns:
       Exit code, 0 or 1.

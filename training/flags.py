@@ -40,11 +40,13 @@ def parse_flags(arguments: list[str] | None = None) -> argparse.Namespace:
             parser.error(f"--{name} has no effect with --eval_only; leave one of them out")
         if not flags.eval_only and name in ("checkpoint", "split", "watch"):
             parser.error(f"--{name} needs --eval_only")
+    if flags.recipe == recipe.FINE_TUNED.name and not flags.init_from:
+        parser.error(f"--recipe {flags.recipe} needs --init_from, whose weights it fine-tunes")
     if flags.net and not flags.init_from:
         parser.error("--net needs --init_from, whose weights it is about")
     if flags.checkpoint and (flags.watch or flags.run_dir):
         parser.error("--checkpoint names a run and one checkpoint of it; drop the other flag")
-    batch_size = flags.batch_size or recipe.BATCH_SIZE
+    batch_size = flags.batch_size or recipe.batch_size(flags.dataset or DEFAULT_DATASET)
     if flags.num_towers and batch_size % flags.num_towers:
         parser.error(f"--num_towers {flags.num_towers} does not divide --batch_size {batch_size}")
     return flags
@@ -124,8 +126,8 @@ def add_training_flags(add: Callable) -> None:
     add(
         "--batch_size",
         type=positive(int, 65_536),
-        help=f"images per step; in a cluster, per task (default: {recipe.BATCH_SIZE}; "
-        f"{recipe.FINE_TUNED_BATCH_SIZE} for the paper's nets)",
+        help=f"images per step; in a cluster, per task (default: {recipe.BATCH_SIZE}; for digits "
+        f"{recipe.DIGITS_BATCH_SIZE}, for the paper's nets {recipe.FINE_TUNED_BATCH_SIZE})",
     )
     add(
         "--recipe",
@@ -256,8 +258,8 @@ def schedule_of(
     Raises:
       RunError: --num_towers does not divide the batch.
     """
-    batch_size, chosen = recipe.BATCH_SIZE, recipe.TUNED
-    num_epochs, evals = recipe.num_epochs(dataset_of(flags)), recipe.EVALS_PER_RUN
+    name, chosen, evals = dataset_of(flags), recipe.TUNED, recipe.EVALS_PER_RUN
+    batch_size, num_epochs = recipe.batch_size(name), recipe.num_epochs(name)
     if net != DEFAULT_NET:
         batch_size, chosen = recipe.FINE_TUNED_BATCH_SIZE, recipe.FINE_TUNED
         num_epochs, evals = recipe.FINE_TUNED_EPOCHS, recipe.FINE_TUNED_EVALS
