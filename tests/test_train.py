@@ -200,7 +200,10 @@ class TestTheChaptersRecipeOnHeldOutImages:
         assert re.search(r"^test accuracy .* 297 images\)$", process.stdout, re.MULTILINE)
 
 
-SWITCHES = set(["--help", "--eval_only", "--watch", "--summarize_layers", "--profile"])
+SWITCHES = {
+    *("--help", "--eval_only", "--watch", "--summarize_layers", "--profile"),
+    *("--skip_damaged", "--class_weights"),
+}
 
 
 class TestHelp:
