@@ -167,7 +167,7 @@ def train(
                 evaluation = evaluate(evaluator, checkpoints, progress)
 
             # The loop: everything that is shown or written comes from this one session.run.
-            try:
+            with checkpoints.saved_if_output_is_lost(session):
                 while step < schedule.total_steps and not interruption.received:
                     with batches.errors():
                         values = session.run(train_op)
@@ -179,11 +179,6 @@ def train(
                             checkpoints.save(session, step)
                             if schedule.is_evaluated(step):
                                 evaluation = evaluate(evaluator, checkpoints, progress)
-            except OSError:  # the terminal or pipe is closed: nobody sees the output any more
-                if run_dir:
-                    with progress.paused():
-                        checkpoints.save(session, step)
-                raise
             cluster.wait_for_all(session)
             if schedule.profile and not interruption.received:
                 progress.write_trace(session, train_op)

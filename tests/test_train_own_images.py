@@ -10,10 +10,12 @@ import pytest
 from PIL import Image
 
 from data import DataError
+from imagenet.nets import SqueezeNet11, variable_shapes
 from squeezenet_model import SqueezeNetModel, tf
 from tests.conftest import run_train, train_here
 from tools import predict
 from training import RunError
+from training.health import Health
 from training.initial_weights import warm_start
 from training.recipe import TUNED
 from training.saved_run import load_dataset, load_run
@@ -209,6 +211,35 @@ class TestInitFrom:
         run = run._replace(settings={**run.settings, "recipe": "chapter"})
         with pytest.raises(RunError, match="give --recipe chapter"):
             warm_start(run, list("0123456789"), TUNED)
+
+    def test_fine_tuning_that_is_killed_resumes_to_the_same_weights(self, tmp_path, monkeypatch):
+        """In the paper's net: its fitted last layer, frozen layers and decay are all repeated."""
+        rng = np.random.default_rng(0)
+        for index in range(8):
+            name = ("red", "blue")[index % 2]
+            draw(tmp_path / "few" / name / f"{index}.png", rng, np.array([150, 20, 20]))
+        shapes = variable_shapes(SqueezeNet11, 2)
+        weights = {
+            name: (rng.standard_normal(shape) * (2 / np.prod(shape[:-1])) ** 0.5).astype(np.float32)
+            for name, shape in shapes.items()
+        }
+        np.savez(tmp_path / "weights.npz", **weights)
+        flags = ("--dataset", "few", "--init_from", "weights.npz")
+        flags += ("--batch_size", 2, "--num_epochs", 1.3, "--eval_every", 2)
+        assert train_here(*flags, "--run_dir", "whole", cwd=tmp_path).returncode == 0
+        check = Health.check
+
+        def die(self, values):
+            if values.step == 3:
+                raise KeyboardInterrupt
+            check(self, values)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Health, "check", die)
+            assert train_here(*flags, "--run_dir", "killed", cwd=tmp_path).returncode == 130
+        assert train_here(*flags, "--run_dir", "killed", cwd=tmp_path).returncode == 0
+        (data,) = (tmp_path / "whole").glob("model.ckpt-4.data*")
+        assert data.read_bytes() == (tmp_path / "killed" / data.name).read_bytes()
 
     def test_cannot_be_changed_halfway(self, own, folder, trained):
         flags = ("--init_from", trained.run_dir.resolve())

@@ -9,7 +9,7 @@ import re
 import shutil
 import stat
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import tensorflow.compat.v1 as tf
@@ -77,6 +77,16 @@ class Checkpoints:
                 "again to resume from the previous checkpoint."
             ) from error
         delete_old(self._run_dir, step)
+
+    @contextlib.contextmanager
+    def saved_if_output_is_lost(self, session: tf.Session) -> Iterator[None]:
+        """Saves the step reached if a line cannot be printed: the terminal or pipe is closed."""
+        try:
+            yield
+        except OSError:
+            if self._run_dir:
+                self.save(session, int(session.run(tf.train.get_global_step())))
+            raise
 
     def keep_best(self, step: int, accuracy: float) -> None:
         """Keeps the newest checkpoint as the best one if its accuracy is the highest so far."""
