@@ -185,8 +185,8 @@ def test_no_setting_of_the_caller_ends_the_run(tmp_path, monkeypatch):
         monkeypatch.setenv(name, value)
     process = run_train("--num_epochs", 0.1, "--run_dir", "猫", cwd=tmp_path)
     assert (process.returncode, process.stderr) == (0, "")
-    assert "\\u732b/model.ckpt-2" in process.stdout
-    assert newest_checkpoint(tmp_path / "猫") == str(tmp_path / "猫" / "model.ckpt-2")
+    assert "\\u732b/model.ckpt-3" in process.stdout
+    assert newest_checkpoint(tmp_path / "猫") == str(tmp_path / "猫" / "model.ckpt-3")
 
 
 def test_ctrl_c_before_training_starts_is_one_line(tmp_path):
