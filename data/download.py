@@ -51,21 +51,29 @@ def work_dir(folder: Path, name: str) -> Iterator[Path]:
     process may have been faster.
 
     Args:
-      folder: created if missing.
+      folder: created if missing, and removed if the preparation fails.
       name: of the lock and of the work folder.
 
     Raises:
       OSError: the folder cannot be written.
     """
-    path = folder / f".{name}-download"
+    path, lock = folder / f".{name}-download", folder / f".{name}.lock"
+    is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / f".{name}.lock"):
-        try:
-            shutil.rmtree(path, ignore_errors=True)  # left by a process that was killed
-            path.mkdir()
-            yield path
-        finally:
-            shutil.rmtree(path, ignore_errors=True)
+    try:
+        with FileLock(lock):
+            try:
+                shutil.rmtree(path, ignore_errors=True)  # left by a process that was killed
+                path.mkdir()
+                yield path
+            finally:
+                shutil.rmtree(path, ignore_errors=True)
+    except BaseException:
+        if is_new:
+            with contextlib.suppress(OSError):
+                lock.unlink(missing_ok=True)
+                folder.rmdir()
+        raise
 
 
 def download(file: PublishedFile, path: Path, alternative: str) -> None:

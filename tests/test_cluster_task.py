@@ -87,7 +87,10 @@ def test_a_task_with_other_flags_than_the_chief_ends_the_run(tmp_path):
     assert not list((tmp_path / "run").glob("model.ckpt-*"))
 
 
-@pytest.mark.parametrize(("killed", "name"), [("worker", "worker 0"), ("chief", "chief")])
+@pytest.mark.parametrize(
+    ("killed", "name"),
+    [("worker", "worker 0"), pytest.param("chief", "chief", marks=pytest.mark.slow)],
+)
 def test_a_task_that_is_killed_is_named_and_costs_nothing(killed, name, undisturbed, tmp_path):
     with two_tasks(tmp_path) as (chief, worker):
         chief.wait_for_line("step 4: ")
@@ -119,6 +122,7 @@ class TestASignal:
         assert newest_checkpoint(tmp_path / "run").endswith(f"model.ckpt-{step}")
 
 
+@pytest.mark.slow
 class TestATaskThatIsFrozen:
     def test_is_named_while_it_is_waited_for_and_then_given_up(self, tmp_path):
         with two_tasks(tmp_path, PATIENCE="6") as (chief, worker):

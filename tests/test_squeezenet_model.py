@@ -346,12 +346,6 @@ class TestHints:
         assert wrapped(inputs).shape == [2, 10]
         assert len(wrapped.graph.get_collection(tf.GraphKeys.TRAINABLE_VARIABLES)) == 28
 
-        @tf2.function
-        def function(images):
-            return model.model_layers(images, is_training=False)
-
-        assert function(inputs).shape == [2, 10]
-
     def test_a_template_keeps_its_variables_eagerly_too(self, model, inputs):
         net = tf.make_template("net", model.model_layers, is_training=False)
         np.testing.assert_array_equal(net(inputs), net(inputs))

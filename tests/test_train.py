@@ -246,7 +246,7 @@ class TestHelp:
         ),
         (["--data_dir", "a"], "--data_dir a: the digits come with scikit-learn"),
         (["--init_from", "nowhere"], "nowhere: is neither the folder of a run nor a checkpoint"),
-        (["--num_towers", "3"], "--num_towers 3 does not divide --batch_size 128"),
+        (["--num_towers", "3"], "--num_towers 3 does not divide --batch_size 64"),
         (["--recipe", "mine"], "invalid choice: 'mine'"),
         (["--held_out", "0"], "argument --held_out: '0' is not a whole number above 0"),
         (["--held_out", "1500"], "--held_out 1500: 1,500 training images of 10 classes cannot"),
@@ -303,4 +303,4 @@ def test_a_terminal_gets_a_bar(tmp_path):
     assert process.stderr.read() == b""
     text = shown.decode()
     assert "\r" in text
-    assert re.search(r"epoch 1/1 \|.*\| step \d+/12, loss \d\.\d+, accuracy \d+%, .* left", text)
+    assert re.search(r"epoch 1/1 \|.*\| step \d+/24, loss \d\.\d+, accuracy \d+%, .* left", text)

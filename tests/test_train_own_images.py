@@ -212,6 +212,7 @@ class TestInitFrom:
         with pytest.raises(RunError, match="give --recipe chapter"):
             warm_start(run, list("0123456789"), TUNED)
 
+    @pytest.mark.slow
     def test_fine_tuning_that_is_killed_resumes_to_the_same_weights(self, tmp_path, monkeypatch):
         """In the paper's net: its fitted last layer, frozen layers and decay are all repeated."""
         rng = np.random.default_rng(0)

@@ -63,8 +63,8 @@ class TestTheFolderOfTheImages:
         else:
             assert asked_for(settings, run_dir)[0] == str(folder)
 
-    def test_may_be_given(self, folder, tmp_path, copied):
+    def test_may_be_given_and_is_not_changed_either(self, folder, tmp_path, copied):
         settings, run_dir = self.run(tmp_path, copied, dataset="/etc", data_dir="/etc")
         assert asked_for(settings, run_dir, data_dir=folder)[0] == str(folder)
         settings, run_dir = self.run(tmp_path / "b", copied, data_dir="/etc")
-        assert asked_for(settings, run_dir, data_dir=folder) == ("cifar10", folder, True)
+        assert asked_for(settings, run_dir, data_dir=folder) == ("cifar10", folder, False)

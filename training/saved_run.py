@@ -177,8 +177,8 @@ def load_dataset(
     Args:
       settings: what the run's settings.json holds.
       data_dir: folder of the images' files, or of your own images, if they have moved.
-      may_download: whether files that are not there may be downloaded; never into a folder that
-        the settings name.
+      may_download: whether files that are not there may be downloaded; never into data_dir, or a
+        folder that the settings name.
       run_dir: folder of the run. The folders of images that its settings name are used only if
         this user's own command wrote them there; otherwise they could be anyone's choice.
       skip_damaged: whether to leave out damaged images of your own, even if the run did not.
@@ -207,7 +207,8 @@ def load_dataset(
             )
         skip_damaged = skip_damaged or settings.get("skip_damaged", False)
     elif uses_saved and saved_dir and Path(saved_dir).is_dir():
-        data_dir, may_download = Path(saved_dir), False
+        data_dir = Path(saved_dir)
+    may_download = may_download and data_dir is None
     try:
         dataset = data.load(
             *(name, data_dir, may_download, settings["original_dim"], settings["resize_dim"]),
