@@ -15,6 +15,7 @@ from tests.conftest import train_here
 from tools.launch_local import free_ports
 from training import RunError, checkpoints
 from training.checkpoints import newest_checkpoint
+from training.runtime import session_config
 
 LAST_STEP = 24
 FLAGS = ["--batch_size", "32", "--num_epochs", "1", "--eval_every", "2", "--run_dir", "run"]
@@ -174,7 +175,9 @@ class TestAPort:
 
     def test_of_a_server_answers(self):
         (port,) = free_ports(1)
-        server = tf.train.Server({"chief": [f"localhost:{port}"]}, "chief", 0)
+        # The first session or server of a process settles how many threads an operation gets.
+        address = {"chief": [f"localhost:{port}"]}
+        server = tf.train.Server(address, "chief", 0, config=session_config())
         assert server.target
         assert probe(f"localhost:{port}") is ANSWERS
 

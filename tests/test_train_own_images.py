@@ -107,7 +107,7 @@ class TestDamagedImages:
         return top
 
     def test_end_it_in_one_sentence_that_says_what_to_do(self, broken):
-        process = train_here("--dataset", "broken", *FLAGS, cwd=broken)
+        process = train_here("--dataset", "broken", *FLAGS, "--run_dir", "strict", cwd=broken)
         assert process.returncode == 2
         start = (
             r"train.py: error: 10 image files cannot be used; use --skip_damaged:\n +\S*broken/red/"
