@@ -69,7 +69,8 @@ class SqueezeNetModel:
         row, then green, then blue) -> float32 [resize_dim, resize_dim, 3], mean 0, variance 1."""
         image, dim = tf.cast(data, tf.float32), self.original_dim
         shape, size = image.shape, 3 * dim**2
-        if shape.num_elements() not in (None, size) or (shape.rank and shape[-1] == 3 < dim):
+        channels_last = bool(shape.rank) and shape[-1] == 3 and dim > 3
+        if channels_last or shape.num_elements() not in (None, size):
             raise ValueError(
                 f"image_preprocessing needs one image of shape [{size}], not {shape}: "
                 "convert an array [height, width, 3] with image.transpose(2, 0, 1).ravel()."

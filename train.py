@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if sys.flags.safe_path:  # PYTHONSAFEPATH=1, or -P
+if sys.flags.safe_path:  # with PYTHONSAFEPATH=1, Python does not look for modules beside train.py
     sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import data

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 
 from training.command import Interruption
-from training.recipe import Share
+from training.recipe import WHOLE_BATCH
 from training.runtime import session_config
 
 
@@ -18,7 +18,7 @@ class Alone:
     """A process that trains without a cluster; `cluster.task.Task` documents the interface."""
 
     is_chief = True
-    share = Share()
+    share = WHOLE_BATCH
     all_reduce = None
     interruption = Interruption
     joined = device = staticmethod(contextlib.nullcontext)

@@ -20,9 +20,11 @@ if TYPE_CHECKING:  # numpy would make `train.py --help` wait
     import numpy as np
 
 
-# tqdm applies these when it is imported, and cannot be imported if one makes no sense to it.
-for name in [name for name in os.environ if name.startswith("TQDM_")]:
-    del os.environ[name]
+try:
+    import tqdm  # noqa: F401
+except (TypeError, ValueError):  # it applies the caller's TQDM_* variables, of which one is invalid
+    for name in [name for name in os.environ if name.startswith("TQDM_")]:
+        del os.environ[name]
 
 HELPERS = ("download", "files", "folder", "images")  # modules that are not data sets
 IMBALANCE = 10  # how many times the images of one class another may have without a comment

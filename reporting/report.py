@@ -98,14 +98,14 @@ def new_checkpoints(run_dir: Path, patience: float = 0.0) -> Iterator[str]:
     """
     last, seen = None, time.monotonic()
     while True:
-        goes_on = is_training(run_dir)  # checked first, so that the last checkpoint is not missed
-        if goes_on:
+        is_running = is_training(run_dir)  # checked first, so as not to miss the last checkpoint
+        if is_running:
             seen = time.monotonic()
-        checkpoint = newest_checkpoint(run_dir, while_training=goes_on)
+        checkpoint = newest_checkpoint(run_dir, while_training=is_running)
         if checkpoint not in (None, last):
             yield checkpoint
             last = checkpoint
-        elif not goes_on and (time.monotonic() - seen >= patience or is_complete(run_dir, last)):
+        elif not is_running and (time.monotonic() - seen >= patience or is_complete(run_dir, last)):
             return
         else:
             time.sleep(POLL_SECONDS)

@@ -8,7 +8,7 @@ import pytest
 
 from data import Dataset, Split
 from training.batches import batch_at, batch_indices, random_offsets
-from training.recipe import ALONE, Share
+from training.recipe import WHOLE_BATCH, Share
 
 
 class TestOrder:
@@ -67,7 +67,7 @@ class TestShares:
         assert sorted(shown) == list(range(24))
 
     def test_together_are_the_batch_of_one_process(self, numbered):
-        whole = batch_at(numbered, 12, 0, 5, ALONE)
+        whole = batch_at(numbered, 12, 0, 5, WHOLE_BATCH)
         parts = [batch_at(numbered, 12, 0, 5, Share(index, 3)) for index in range(3)]
         for ours, theirs in zip(map(np.concatenate, zip(*parts, strict=True)), whole, strict=True):
             np.testing.assert_array_equal(ours, theirs)

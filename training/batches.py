@@ -12,7 +12,7 @@ import functools
 import numpy as np
 
 from data import Dataset
-from training.recipe import ALONE, Share
+from training.recipe import WHOLE_BATCH, Share
 
 ORDER, CROPS = range(2)  # the purpose of a random stream; keeps the streams of one seed apart
 
@@ -85,7 +85,7 @@ def crop_and_flip(
 
 
 def batch_at(
-    dataset: Dataset, batch_size: int, seed: int, step: int, share: Share = ALONE
+    dataset: Dataset, batch_size: int, seed: int, step: int, share: Share = WHOLE_BATCH
 ) -> tuple[np.ndarray, np.ndarray]:
     """The training batch of one step, or a task's part of it.
 

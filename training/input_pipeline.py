@@ -13,7 +13,7 @@ import tensorflow.compat.v1 as tf
 from data import DataError, Dataset
 from squeezenet_model import SqueezeNetModel
 from training.batches import batch_at
-from training.recipe import ALONE, Schedule, Share
+from training.recipe import WHOLE_BATCH, Schedule, Share
 
 PREFETCHED_BATCHES = 4  # so that a step never waits for its batch
 
@@ -44,7 +44,7 @@ class TrainingBatches:
       next_batch: the Batch of the next step.
     """
 
-    def __init__(self, dataset: Dataset, schedule: Schedule, share: Share = ALONE):
+    def __init__(self, dataset: Dataset, schedule: Schedule, share: Share = WHOLE_BATCH):
         self._data_errors: list[DataError] = []
         part = share.part(schedule.batch_size)
         size = part.stop - part.start

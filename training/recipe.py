@@ -161,7 +161,7 @@ class Share(NamedTuple):
         return slice(self.index * size, (self.index + 1) * size)
 
 
-ALONE = Share()
+WHOLE_BATCH = Share()
 
 
 def num_epochs(dataset_name: str) -> float:

@@ -178,7 +178,7 @@ CHECKS = {
         ("num_epochs", "learning_rate", "squeeze_ratio"), (is_positive, "a number above 0")
     ),
     "recipe": (is_text, "the name of a recipe"),
-    **dict.fromkeys(("asynchronous", "summarize_layers", "profile"), FLAG),
+    **dict.fromkeys(("summarize_layers", "profile"), FLAG),
     **dict.fromkeys(("class_weights", "skip_damaged"), FLAG),
     **dict.fromkeys(("data_dir", "init_from", "run_dir"), PATH),
 }

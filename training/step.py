@@ -24,7 +24,7 @@ from training.ops import (
     with_reproducible_dropout,
 )
 from training.optimizers import apply_gradients, learning_rate
-from training.recipe import ALONE, Schedule, Share
+from training.recipe import WHOLE_BATCH, Schedule, Share
 from training.runtime import tower_device
 from training.scope_scalars import SUMMARY_STEPS, scope_scalars
 
@@ -67,7 +67,7 @@ def build_training_step(
     model: SqueezeNetModel,
     batch: Batch,
     schedule: Schedule,
-    share: Share = ALONE,
+    share: Share = WHOLE_BATCH,
     all_reduce: Callable[[Gradients], Gradients] | None = None,
     class_weights: np.ndarray | None = None,
 ) -> TrainingStep:
