@@ -1,5 +1,6 @@
 """TensorFlow loads quietly in any process: a command's, a notebook's, one without stderr."""
 
+import gc
 import io
 import os
 import subprocess
@@ -10,7 +11,7 @@ import threading
 import pytest
 
 from tests.conftest import PROJECT
-from training.runtime import filtered_stderr, load_tensorflow_quietly
+from training.runtime import filtered_stderr, garbage_ignored, load_tensorflow_quietly
 
 
 def run_python(code: str, **options) -> subprocess.CompletedProcess:
@@ -110,3 +111,18 @@ class TestTheFilterOfStderr:
         with filtered_stderr("I0000 "):
             os.write(2, b"I0000 chatter\n")
         assert capfd.readouterr().err == "I0000 chatter\n"
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_garbage_collection_is_as_before_but_spares_what_was_imported(enabled):
+    before = gc.isenabled()
+    try:
+        gc.enable() if enabled else gc.disable()
+        with garbage_ignored():
+            assert not gc.isenabled()
+            imported = [[]]
+        assert gc.isenabled() == enabled
+        assert not any(each is imported for each in gc.get_objects())
+    finally:
+        gc.unfreeze()
+        gc.enable() if before else gc.disable()

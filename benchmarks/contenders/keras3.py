@@ -47,13 +47,13 @@ def build_net(dim: int) -> keras.Model:
     return keras.Model(inputs, layers.GlobalAveragePooling2D()(layer))
 
 
-def training_dataset(dataset) -> tf.data.Dataset:
+def training_dataset(dataset, seed: int = SEED) -> tf.data.Dataset:
     """Standardized batches, prefetched."""
     dim = dataset.resize_dim
 
     def make(step):
         crops, labels = tf.numpy_function(
-            lambda step: batch_at(dataset, BATCH_SIZE, SEED, int(step)),
+            lambda step: batch_at(dataset, BATCH_SIZE, seed, int(step)),
             [step],
             [tf.float32, tf.int32],
         )

@@ -73,7 +73,7 @@ def images() -> data.Dataset:
     return data.load("cifar10", Path(sys.argv[1]), may_download=False)
 
 
-def batches(dataset: data.Dataset) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def batches(dataset: data.Dataset, seed: int = SEED) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """This project's training batches, prefetched by a thread, for contenders without a pipeline.
 
     Yields:
@@ -84,7 +84,7 @@ def batches(dataset: data.Dataset) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     def make():
         step = 0
         while True:
-            crops, labels = batch_at(dataset, BATCH_SIZE, SEED, step)
+            crops, labels = batch_at(dataset, BATCH_SIZE, seed, step)
             made.put((crops.reshape(BATCH_SIZE, 3, dataset.resize_dim, -1), labels))
             step += 1
 
