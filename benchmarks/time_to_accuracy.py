@@ -6,8 +6,9 @@ images of CIFAR-10, in batches of 128. train.py and the course's loop are what t
 PyTorch and Keras use Adam with the schedule that comes with them (one-cycle, and a cosine with a
 warm-up), at the best of four learning rates; --search tries them on held-out training images.
 
-The rate of a run decays to its end, so a short run is not the first part of a long one: each length
-is a run of its own. Runs are kept in --results; the same command continues where it was stopped.
+Except in the course's loop, the learning rate decays to zero by the end of a run, so a short run is
+not the first part of a long one: each length is a run of its own. Runs are kept in --results; the
+same command continues where it was stopped.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ MODULES = {
 }
 PEERS = (PYTORCH, KERAS)
 TRIED_RATES = (1e-3, 2e-3, 4e-3, 8e-3)
-LEARNING_RATES = {PYTORCH: 4e-3, KERAS: 2e-3}  # what --search found to be the best of them
+LEARNING_RATES = {PYTORCH: 4e-3, KERAS: 2e-3}  # the best of them on held-out images
 LENGTHS = (6.4, 12.8, 25.6)  # epochs
 SEARCHED_LENGTH = 6.4
 HELD_OUT = 5_000  # training images to be tested on in the search
@@ -49,7 +50,7 @@ class Run:
     """What to train.
 
     Attributes:
-      contender: one of CONTENDERS.
+      contender: train.py, or one of MODULES.
       num_epochs: its length.
       seed: 0 or more.
       learning_rate: of PyTorch and Keras; None for the contender's own.
@@ -96,7 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def compare(flags: argparse.Namespace) -> int:
-    """Trains what is not yet in --results, and prints all of it; returns the exit code, 0.
+    """Trains what is not yet in --results, and prints the results; returns the exit code, 0.
 
     Raises:
       RunError: a contender does not run.
