@@ -7,8 +7,8 @@ PyTorch and Keras use Adam with the schedule that comes with them (one-cycle, an
 warm-up), at the best of four learning rates; --search tries them on held-out training images.
 
 Except in the course's loop, the learning rate decays to zero by the end of a run, so a short run is
-not the first part of a long one: each length is a run of its own. Runs are kept in --results; the
-same command continues where it was stopped.
+not the first part of a long one: each length is a run of its own. Finished runs are kept in
+--results and not repeated; the table and the chart show all of them.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def compare(flags: argparse.Namespace) -> int:
             with open(flags.results, "a") as file:
                 print(json.dumps(asdict(run) | asdict(result)), file=file)
             print(f"{run}: {result.accuracy:.2%} in {result.seconds:.0f} s", file=sys.stderr)
-    results = {run: finished[run] for run in wanted}
+    results = {run: done for run, done in finished.items() if bool(run.held_out) == flags.search}
     if flags.search:
         print(searched_table(results))
         return 0
@@ -200,7 +200,7 @@ def medians_of(results: dict[Run, Result]) -> dict[str, dict[float, Result]]:
 
 def table(results: dict[Run, Result]) -> str:
     """A row for each contender and length: medians, and the range of the accuracies."""
-    lines = [("", "epochs", "seconds", "test accuracy", "of all seeds")]
+    lines = [("", "epochs", "seeds", "seconds", "test accuracy", "of all seeds")]
     for contender, lengths in medians_of(results).items():
         for num_epochs, median in lengths.items():
             accuracies = [
@@ -212,6 +212,7 @@ def table(results: dict[Run, Result]) -> str:
                 (
                     contender,
                     f"{num_epochs:g}",
+                    f"{len(accuracies)}",
                     f"{median.seconds:.0f}",
                     f"{median.accuracy:.2%}",
                     f"{min(accuracies):.2%} to {max(accuracies):.2%}",

@@ -72,9 +72,9 @@ class TrainingBar:
         self._bar.update(step - self._bar.n)
 
     def initialized(self, checkpoint: str, left_out: list[str]) -> None:
-        """Prints where the initial weights come from."""
-        text = f"weights from {checkpoint}; left out: {', '.join(left_out) or 'none'}"
-        print(printable(text), flush=True)
+        """Prints where the initial weights come from, and which variables start anew."""
+        exceptions = f", except for {', '.join(left_out)}" if left_out else ""
+        print(printable(f"initial weights from {checkpoint}{exceptions}"), flush=True)
 
     def evaluated(self, evaluation) -> None:
         """Prints an evaluation above the bar."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -78,6 +79,7 @@ class Module:
         return Convolution(self.scope, kernel, self.output)
 
 
+@functools.lru_cache(maxsize=1)  # drawn_graph and modules read the same graph
 def chapter_graph(model: SqueezeNetModel) -> tf.Graph:
     """The net as the chapter's class builds it: one tower, no gradients, no optimizer.
 

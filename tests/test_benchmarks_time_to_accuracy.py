@@ -27,16 +27,20 @@ def keep(path, run, seconds, accuracy):
         print(json.dumps(values | {"seconds": seconds, "accuracy": accuracy}), file=file)
 
 
-def test_finished_runs_are_shown_not_repeated(command, tmp_path, capsys):
+def test_all_finished_runs_are_shown_and_not_repeated(command, tmp_path, capsys):
     for seed, accuracy in enumerate([0.79, 0.81, 0.77]):
         keep(tmp_path / "results.jsonl", Run(OURS, 5.0, seed), 100.0 + seed, accuracy)
         keep(tmp_path / "results.jsonl", Run(COURSE, 5.0, seed), 300.0, 0.70)
+    keep(tmp_path / "results.jsonl", Run(OURS, 10.0, 0), 200.0, 0.82)  # of another command
+    keep(tmp_path / "results.jsonl", Run(KERAS, 5.0, 0, 1e-3, held_out=5_000), 9.0, 0.9)  # a search
     chart = tmp_path / "chart.png"
     assert benchmark.main([*command, "--contenders", OURS, COURSE, "--chart", str(chart)]) == 0
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    assert f"{OURS} 5 101 79.00% 77.00% to 81.00%" in lines
+    assert f"{OURS} 5 3 101 79.00% 77.00% to 81.00%" in lines
+    assert f"{OURS} 10 1 200 82.00% 82.00% to 82.00%" in lines
     assert f"78% {OURS} 101 s" in lines
-    assert f"80% {OURS} not within 101 s" in lines
+    assert f"80% {OURS} 200 s" in lines
+    assert not any(KERAS in line for line in lines)
     assert f"78% {COURSE} not within 300 s" in lines
     assert chart.read_bytes().startswith(b"\x89PNG")
 

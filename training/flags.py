@@ -153,7 +153,7 @@ def add_training_flags(add: Callable) -> None:
         "--eval_every",
         type=positive(int, 1_000_000_000),
         help="steps between checkpoints, each of which is evaluated "
-        f"(default: a tenth of the run, at most {recipe.MOST_STEPS_BETWEEN_EVALS:,})",
+        f"(default: a fifth of the run, at most {recipe.MOST_STEPS_BETWEEN_EVALS:,})",
     )
     add(
         "--num_towers",
@@ -258,11 +258,11 @@ def schedule_of(
     Raises:
       RunError: --num_towers does not divide the batch.
     """
-    name, chosen, evals = dataset_of(flags), recipe.TUNED, recipe.EVALS_PER_RUN
+    name, chosen = dataset_of(flags), recipe.TUNED
     batch_size, num_epochs = recipe.batch_size(name), recipe.num_epochs(name)
     if net != DEFAULT_NET:
         batch_size, chosen = recipe.FINE_TUNED_BATCH_SIZE, recipe.FINE_TUNED
-        num_epochs, evals = recipe.FINE_TUNED_EPOCHS, recipe.FINE_TUNED_EVALS
+        num_epochs = recipe.FINE_TUNED_EPOCHS
     batch_size = flags.batch_size or batch_size
     if flags.num_towers and batch_size % flags.num_towers:
         raise RunError(
@@ -276,7 +276,6 @@ def schedule_of(
         batch_size=batch_size * num_tasks,
         learning_rate=flags.learning_rate,
         eval_every=flags.eval_every,
-        evals=evals,
         num_towers=flags.num_towers
         or recipe.towers_for(batch_size, recipe.visible_cores(), num_gpus),
         num_gpus=num_gpus,

@@ -46,16 +46,28 @@ def train() -> None:
 
 
 def classify() -> None:
-    """Runs the forward pass of single images."""
+    """Runs the forward pass of single images, with the weights as constants.
+
+    This is what `tools.export --formats frozen_graph` writes; other runtimes have it, too.
+    """
     turns = Turns(1)
     config = session_config()
     config.inter_op_parallelism_threads = 1
+    rng = np.random.default_rng(SEED)
     with tf.Graph().as_default(), tf.Session(config=config) as session:
         images = tf.placeholder(tf.float32, [1, DIM, DIM, 3])
         logits = SqueezeNet11(256, DIM, CLASSES).model_layers(images, is_training=False)
-        session.run(tf.global_variables_initializer())
+        for variable in tf.trainable_variables():  # a bias of 0 would be optimized away
+            variable.load(rng.normal(0, 0.05, variable.shape), session)
+        graph_def = tf.graph_util.convert_variables_to_constants(
+            session, tf.get_default_graph().as_graph_def(), [logits.op.name]
+        )
+    with tf.Graph().as_default(), tf.Session(config=config) as session:
+        images, logits = tf.import_graph_def(
+            graph_def, return_elements=[images.name, logits.name], name=""
+        )
         run = session.make_callable(logits, [images])
-        image = np.random.default_rng(SEED).standard_normal([1, DIM, DIM, 3], np.float32)
+        image = rng.standard_normal([1, DIM, DIM, 3], np.float32)
         while True:
             run(image)
             turns.step_done()
