@@ -260,7 +260,7 @@ def draw(medians: dict[str, dict[float, Result]], path: Path) -> None:
         ax.set_ylabel("test accuracy in %")
         ax.set_xlim(left=0)
         ax.grid(alpha=0.3)
-        ax.legend()
+        ax.legend(loc="lower right")
         figure.savefig(path, dpi=100)
 
 

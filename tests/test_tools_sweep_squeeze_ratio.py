@@ -5,6 +5,7 @@ import json
 import pytest
 from PIL import Image
 
+from reporting.figures import matplotlib_defaults
 from tools import sweep_squeeze_ratio as sweep
 
 
@@ -32,6 +33,19 @@ def test_trains_the_net_of_each_ratio(swept):
 
 def test_draws_them(swept):
     assert Image.open(swept / "squeeze_ratio.png").size == (700, 450)
+
+
+def test_counts_parameters_in_plain_numbers(swept):
+    results = [
+        json.loads((swept / f"squeeze_ratio_{ratio}" / "results.json").read_text())
+        for ratio in ("0.03125", "0.125")
+    ]
+    with matplotlib_defaults():
+        figure = sweep.draw(list(zip((0.03125, 0.125), results, strict=True)), "digits")
+        figure.canvas.draw()
+    labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert "100,000" in labels
+    assert not any("$" in label for label in labels)
 
 
 def test_run_again_trains_nothing_and_prints_the_same(swept, capsys):

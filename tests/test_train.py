@@ -185,7 +185,7 @@ class TestTheChaptersRecipeOnHeldOutImages:
 
     def test_is_evaluated_on_them(self, folder):
         printed = (folder / "printed").read_text()
-        assert re.search(r"^step 10: validation accuracy", printed, re.MULTILINE)
+        assert re.search(r"^step 8: validation accuracy", printed, re.MULTILINE)
         assert re.search(r"^validation accuracy .* 300 images\)$", printed, re.MULTILINE)
         results = json.loads((folder / "runs" / "digits" / "results.json").read_text())
         assert (results["split"], results["images"]) == ("validation", 300)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from data import Split
 from squeezenet_model import SqueezeNetModel, tf
 from training import evaluation as evaluation_module
 from training.evaluation import Evaluator
@@ -71,6 +72,22 @@ def test_counts_the_zeros_of_each_relu(model, tiny_dataset, checkpoint):
     assert 0 < shares["conv1"] < 1
     for scope, values in activations.items():
         assert shares[scope] == pytest.approx(np.mean(values == 0))
+
+
+def test_counts_them_on_images_from_all_over_the_split(
+    model, tiny_dataset, checkpoint, monkeypatch
+):
+    """Its first images may be of one class."""
+
+    def shares(split):
+        with Evaluator(model, split, tiny_dataset.class_names) as evaluator:
+            evaluator.restore(checkpoint)
+            return evaluator.zero_shares()
+
+    test = tiny_dataset.test
+    spread = shares(Split(test.records[::3], test.labels[::3]))
+    monkeypatch.setattr(evaluation_module, "FEW_IMAGES", 2)
+    assert shares(test) == spread
 
 
 def test_leaves_the_callers_model_alone(model, tiny_dataset, checkpoint):

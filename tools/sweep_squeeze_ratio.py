@@ -161,6 +161,7 @@ def draw(done: list[tuple[float, dict]], dataset_name: str) -> Figure:
             textcoords="offset points",
         )
     ax.set_xscale("log")
+    ax.xaxis.set_major_formatter("{x:,.0f}")  # the default is a formula, which is not drawn as one
     ax.set_xlabel("parameters (each point: its squeeze ratio)")
     ax.set_ylabel("test accuracy in % (95% interval)")
     ax.set_title(f"What a larger squeeze ratio brings, and costs ({dataset_name})")

@@ -1,7 +1,7 @@
 """The files of a run.
 
 runs/digits/settings.json               every flag, and the net
-runs/digits/model.ckpt-165.index ...    checkpoints, the newest few
+runs/digits/model.ckpt-141.index ...    checkpoints, the newest few
 runs/digits/best.ckpt-170.index ...     the most accurate checkpoint; best.json names it
 runs/digits/train, runs/digits/eval     TensorBoard events
 runs/digits/results.json                written at the end
