@@ -74,20 +74,25 @@ def test_counts_the_zeros_of_each_relu(model, tiny_dataset, checkpoint):
         assert shares[scope] == pytest.approx(np.mean(values == 0))
 
 
-def test_counts_them_on_images_from_all_over_the_split(
-    model, tiny_dataset, checkpoint, monkeypatch
+@pytest.mark.parametrize(
+    ("measure", "most"),
+    [("zero_shares", "FEW_IMAGES"), ("activations", "BATCH_SIZE"), ("gradients", "BATCH_SIZE")],
+)
+def test_measures_on_images_from_all_over_the_split(
+    model, tiny_dataset, checkpoint, monkeypatch, measure, most
 ):
-    """Its first images may be of one class."""
+    """Its first images may all be of one class."""
 
-    def shares(split):
+    def measured(split):
         with Evaluator(model, split, tiny_dataset.class_names) as evaluator:
             evaluator.restore(checkpoint)
-            return evaluator.zero_shares()
+            return getattr(evaluator, measure)()
 
     test = tiny_dataset.test
-    spread = shares(Split(test.records[::3], test.labels[::3]))
-    monkeypatch.setattr(evaluation_module, "FEW_IMAGES", 2)
-    assert shares(test) == spread
+    spread = measured(Split(test.records[::3], test.labels[::3]))
+    monkeypatch.setattr(evaluation_module, most, 2)
+    for name, values in measured(test).items():
+        np.testing.assert_array_equal(values, spread[name])
 
 
 def test_leaves_the_callers_model_alone(model, tiny_dataset, checkpoint):

@@ -123,7 +123,7 @@ def compare(a: Path, b: Path) -> dict:
       variables: a dictionary per variable with its shape and norm in a and b, and moved, the norm
         of the difference as a share of the norm in a (None if the shapes differ).
       dead_relus: per convolution, the share of filters in a and b that are zero everywhere on the
-        first test images of the run's data set; left out if those images are not available.
+        250 of the run's test images or fewer; left out if those images are not available.
     """
     from reporting.scopes import modules, table
     from training.saved_run import load_run

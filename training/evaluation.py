@@ -145,34 +145,34 @@ class Evaluator:
         return self._by_name(self.variables, self.session.run(self.variables))
 
     def activations(self) -> dict[str, np.ndarray]:
-        """The outputs of each convolution's ReLU for the first batch of images, by scope.
+        """The outputs of each convolution's ReLU for a batch of images, by scope.
 
         Returns:
           float32 [images, height, width, filters] each.
         """
-        return self.session.run(self._relus, self._first_records())
+        batch = self._from_all_over(self._batch_size())
+        return self.session.run(self._relus, {self.records: self.split.records[batch]})
 
     def zero_shares(self) -> dict[str, float]:
-        """The share of zeros among each ReLU's outputs, 0..1, by scope; on a few images of the
-        split, spread evenly over it, because it may be in the order of its classes."""
-        few = min(FEW_IMAGES, self._batch_size())
-        spread = slice(None, None, math.ceil(len(self.split.labels) / few))
-        return self.session.run(self._zero_shares, {self.records: self.split.records[spread]})
-
-    def _first_records(self) -> dict[tf.Tensor, np.ndarray]:
-        return {self.records: self.split.records[: self._batch_size()]}
+        """The share of zeros among each ReLU's outputs for a few images, 0..1, by scope."""
+        few = self._from_all_over(min(FEW_IMAGES, self._batch_size()))
+        return self.session.run(self._zero_shares, {self.records: self.split.records[few]})
 
     def gradients(self) -> dict[str, np.ndarray]:
-        """The gradient of the loss on the first batch of images, by variable name."""
+        """The gradient of the loss on a batch of images, by variable name."""
         if self._gradients is None:
             with self.session.graph.as_default():
                 self._gradients = tf.gradients(self.model.loss, self.variables)
-        batch = slice(self._batch_size())
+        batch = self._from_all_over(self._batch_size())
         values = self.session.run(
             self._gradients,
             {self.records: self.split.records[batch], self.labels: self.split.labels[batch]},
         )
         return self._by_name(self.variables, values)
+
+    def _from_all_over(self, most: int) -> slice:
+        """At most that many images from all over the split, which may be sorted by class."""
+        return slice(None, None, math.ceil(len(self.split.labels) / most))
 
     @staticmethod
     def _by_name(variables, values) -> dict[str, np.ndarray]:

@@ -78,8 +78,8 @@ def orthogonalized(matrix: tf.Tensor) -> tf.Tensor:
 def learning_rate(global_step: tf.Tensor, schedule: Schedule) -> tf.Tensor:
     """Rises linearly over the warm-up; then, if annealed, decays linearly to zero.
 
-    In theory and practice about the best way to end a run of known length: A. Defazio et al.,
-    "Optimal Linear Decay Learning Rate Schedules and Further Refinements" (arXiv 2310.07831).
+    A. Defazio et al., "Optimal Linear Decay Learning Rate Schedules and Further Refinements" (arXiv
+    2310.07831), find this better than half a cosine.
 
     Args:
       global_step: int64 scalar, number of steps taken so far.
@@ -92,8 +92,7 @@ def learning_rate(global_step: tf.Tensor, schedule: Schedule) -> tf.Tensor:
     share = tf.minimum(1.0, (step + 1) / (schedule.warm_up_steps + 1))
     if schedule.recipe.annealed:
         rest = schedule.total_steps - schedule.warm_up_steps
-        left = (schedule.total_steps - step) / rest
-        share = tf.clip_by_value(left, 0.0, share)
+        share = tf.clip_by_value((schedule.total_steps - step) / rest, 0.0, share)
     return tf.multiply(schedule.learning_rate, share, name="learning_rate")
 
 

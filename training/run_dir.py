@@ -2,7 +2,7 @@
 
 runs/digits/settings.json               every flag, and the net
 runs/digits/model.ckpt-141.index ...    checkpoints, the newest few
-runs/digits/best.ckpt-170.index ...     the most accurate checkpoint; best.json names it
+runs/digits/best.ckpt-116.index ...     the most accurate checkpoint; best.json names it
 runs/digits/train, runs/digits/eval     TensorBoard events
 runs/digits/results.json                written at the end
 runs/digits/trace.json                  one step, with --profile
