@@ -44,7 +44,13 @@ def hints():
 
 
 class SqueezeNetModel:
-    """SqueezeNet (arXiv 1602.07360) for small images: 146,570 parameters for 10 classes."""
+    """SqueezeNet (arXiv 1602.07360) for small images: 146,570 parameters for 10 classes.
+
+    train.py does not call three parts of it. The random numbers of random_crop_and_flip and
+    custom_dropout start over in each session, so an interrupted run could not resume exactly;
+    training/batches.py and training/ops.py do the same with numbers that depend on the seed and
+    the step. In place of train_op, training/optimizers.py trains faster and better.
+    """
 
     # (squeeze_depth, expand_depth, name) before and after pool2; a subclass may list others.
     FIRE_PARAMS_1 = ((32, 64, "fire1"), (32, 64, "fire2"))
@@ -144,7 +150,8 @@ class SqueezeNetModel:
         return tf.layers.flatten(pool, name="logits")
 
     def loss_and_accuracy(self, logits: tf.Tensor, labels: tf.Tensor) -> tuple:
-        """Returns two float32 scalars: mean cross-entropy in nats, and share of correct answers."""
+        """Returns two float32 scalars: mean cross-entropy in nats, and the
+        fraction of correct answers."""
         with tf.name_scope("loss"):
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
             loss = tf.reduce_mean(losses)

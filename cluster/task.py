@@ -1,111 +1,123 @@
 """One task of a cluster: its server, its all-reduce, and how it detects that another is lost."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
-import math
-import signal
 import socket
-import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.pool import ThreadPool
+from typing import Any
 
-import tensorflow.compat.v1 as tf
-
+from base import Stopped, UserError
+from base.program import Interruption
+from base.runtime import session_config
 from cluster.config import START_SECONDS, Config
-from training import RunError, Stopped
-from training.command import Interruption
-from training.recipe import Schedule, Share
-from training.runtime import session_config
-from training.step import Gradients, TrainingStep
+from squeezenet_model import tf
+from training.recipe import BatchPart, Schedule
+from training.step import BatchResult, TrainingStep
 
-PATIENCE_SECONDS = 90.0  # to wait for a task that no longer answers: it is frozen, or cut off
+SILENCE_SECONDS = 90.0  # to wait for a task that does not answer: it is frozen, or cut off
+CLOSED_SECONDS = 5.0  # to wait for one whose port is closed: its process has ended
 INTERRUPTED_SECONDS = 15.0  # for the current step to finish after a signal
 REPORT_SECONDS = 30.0  # between two lines that say which tasks are being waited for
-LOOK_SECONDS = 5.0  # between two checks of the other tasks while a step takes long
-POLL_SECONDS = 0.5
+LOOK_SECONDS = 1.0  # between two looks at the other tasks while a step takes long
+DYING_SECONDS = 3.0  # for a process that dies to close its port, too
 RESUME = "start all tasks again to resume from the chief's newest checkpoint"
 # TensorFlow raises these in the other tasks when one is lost, or has been restarted.
-LOSSES = (
+LOST_TASK_ERRORS = (
     *(tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError),
     *(tf.errors.DeadlineExceededError, tf.errors.InternalError, tf.errors.FailedPreconditionError),
 )
-SIGNALS = [getattr(signal, name) for name in Interruption.SIGNALS if hasattr(signal, name)]
-GROUP_KEY = 1  # of the collective operations: all tasks are one group
+JOB = "train"  # TensorFlow's name for all tasks, the chief and the workers
 REDUCE_KEY, BARRIER_KEY, SCHEDULE_KEY, FIRST_BROADCAST_KEY = 1, 2, 3, 100
 # The preface of an HTTP/2 client and an empty SETTINGS frame; a gRPC server answers at once.
 GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
-ANSWERS, SILENT, CLOSED = "answers", "silent", "closed"  # states of a task's port
 
 
-def probe(address: str, seconds: float = 2.0) -> str:
-    """The state of a task's port. It has to answer: a frozen process still accepts connections."""
+def patience(address: str, timeout: float = 2.0) -> float:
+    """How many seconds to wait for a task, by the state of its port: 0 if it answers.
+
+    A frozen process still accepts connections, so it has to answer.
+    """
     host, _, port = address.rpartition(":")
     try:
-        with socket.create_connection((host, int(port)), timeout=seconds) as connection:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout) as connection:
             connection.sendall(GREETING)
-            return ANSWERS if connection.recv(1) else CLOSED
-    except (ConnectionRefusedError, ConnectionResetError):
-        return CLOSED
+            return 0.0 if connection.recv(1) else CLOSED_SECONDS
+    except ConnectionError:
+        return CLOSED_SECONDS
     except OSError:  # a timeout, or the host is unreachable
-        return SILENT
+        return SILENCE_SECONDS
 
 
 class SharedInterruption(Interruption):
-    """An interruption whose signal counts as `received` once all tasks have agreed on it."""
+    """An interruption whose signal counts as `received` once all tasks have agreed on it.
 
-    own: signal.Signals | None = None  # the signal that this process got
+    Attributes:
+      own: the signal that this process got, or None.
+      since: when it got it, in seconds.
+    """
+
+    own: int | None = None
+    since = 0.0
 
     def _note(self, number, frame):
         agreed = self.received
         super()._note(number, frame)
-        self.own, self.received = self.received, agreed
+        self.own, self.received, self.since = self.received, agreed, time.monotonic()
 
 
 class Task:
-    """This process as one of the tasks that train together."""
+    """This process as one of the tasks that train together; a Cluster.
 
-    interruption = SharedInterruption  # the class that the training loop uses
+    Attributes:
+      name: "chief" or "worker 0", for messages.
+      signals, agreed: the tensors by which the tasks tell each other of their signals, once there
+        is an all-reduce: float32 [signals], 1 for those that this task got; their mean over all.
+    """
+
+    interruption = SharedInterruption
 
     def __init__(self, config: Config):
-        index = config.index + (config.job == "worker")
-        self.name = list(config.tasks)[index]  # "chief" or "worker 0", for messages
-        self.is_chief = index == 0  # it saves, evaluates and reports
-        self.share = Share(index, len(config.tasks))  # which part of every batch it trains on
-        self._config, self._server = config, None
-        self._others = {n: a for n, a in config.tasks.items() if n != self.name}
-        self._device = f"/job:{config.job}/task:{config.index}"
-        self._group = {"group_size": self.share.count, "group_key": GROUP_KEY}
+        self.name, self.is_chief = config.name, config.job == "chief"
+        self.part = BatchPart(list(config.tasks).index(self.name), len(config.tasks))
+        self._tasks = config.tasks
+        self._others = {name: at for name, at in config.tasks.items() if name != self.name}
+        self._device = f"/job:{JOB}/replica:0/task:{self.part.index}"
+        self._group = {"group_size": self.part.count, "group_key": 1}
+        self._config = session_config()
+        self._config.experimental.collective_group_leader = f"/job:{JOB}/replica:0/task:0"
+        self._config.device_filters.append(self._device)  # nothing runs on other tasks' devices
 
     @contextlib.contextmanager
     def joined(self) -> Iterator[None]:
         """Starts this task's server, and waits until all other tasks have started theirs.
 
-        Raises RunError if the port is taken, or a task does not start within START_SECONDS.
+        Raises UserError if the port is taken, or a task does not start within START_SECONDS.
         """
-        job, index, addresses = self._config.job, self._config.index, self._config.addresses
         try:
-            self._server = tf.train.Server(addresses, job, index, config=self._session_config())
+            self._server = tf.train.Server(
+                {JOB: list(self._tasks.values())}, JOB, self.part.index, config=self._config
+            )
         except tf.errors.OpError as error:
-            raise RunError(
-                f"{self.name}: cannot listen on {addresses[job][index]} ({error.message}); stop "
+            raise UserError(
+                f"{self.name}: cannot listen on {self._tasks[self.name]} ({error.message}); stop "
                 "the program that uses the port, or correct TF_CONFIG."
             ) from None
         started, next_report = time.monotonic(), 0.0
-        while absent := self.absent():
-            now, whom = time.monotonic(), ", ".join(absent)
+        while absent := ", ".join(self.absent()):
+            now = time.monotonic()
             if now - started > START_SECONDS:
-                raise RunError(
-                    f"{self.name}: {whom} did not start within {START_SECONDS:.0f} seconds; start "
-                    "all tasks, or correct TF_CONFIG."
+                raise UserError(
+                    f"{self.name}: {absent} did not start within {START_SECONDS:.0f} seconds; "
+                    "start all tasks, or correct TF_CONFIG."
                 )
             if now >= next_report:
                 next_report = now + REPORT_SECONDS
-                print(f"{self.name}: waiting for {whom} to start", flush=True)
-            time.sleep(POLL_SECONDS)
+                print(f"{self.name}: waiting for {absent} to start", flush=True)
+            time.sleep(LOOK_SECONDS)
         print(f"{self.name}: training with {', '.join(self._others)}", flush=True)
         yield
         print(f"{self.name}: done", flush=True)
@@ -114,14 +126,15 @@ class Task:
         """Places all operations and variables of this task in this process."""
         return tf.device(self._device)
 
-    def session(self, interruption: SharedInterruption) -> tf.Session:
+    def session(self, interruption: Interruption) -> tf.Session:
         """A session of this task, whose `run` detects that another task is lost."""
-        return WatchedSession(self, interruption, self._server.target, self._session_config())
+        assert isinstance(interruption, SharedInterruption)
+        return WatchedSession(self, interruption, self._server.target, self._config)
 
-    def all_reduce(self, mean: Gradients) -> Gradients:
+    def all_reduce(self, mean: BatchResult) -> BatchResult:
         """The mean over all tasks, as one flat vector, which also carries their signals."""
         with tf.name_scope("all_reduce"):
-            self.signals = tf.placeholder(tf.float32, [len(SIGNALS)], name="signals")
+            self.signals = tf.placeholder(tf.float32, [len(Interruption.SIGNALS)], name="signals")
             parts = [*mean.gradients, mean.loss, mean.accuracy, self.signals]
             flat = tf.concat([tf.reshape(part, [-1]) for part in parts], axis=0)
             sizes = [part.shape.num_elements() for part in parts]
@@ -129,15 +142,14 @@ class Task:
             *gradients, loss, accuracy, self.agreed = [
                 tf.reshape(part, like.shape) for part, like in zip(means, parts, strict=True)
             ]
-        return Gradients(gradients, loss, accuracy)
+        return BatchResult(gradients, loss, accuracy)
 
     def broadcast(self, session: tf.Session, step: int, schedule: Schedule) -> int:
         """Sends the chief's variables to every task; returns the chief's step.
 
-        Raises RunError if this task's schedule differs from the chief's.
+        Raises UserError if this task's schedule differs from the chief's.
         """
-        same = dataclasses.replace(schedule, num_towers=1, num_gpus=0)
-        own = zlib.crc32(repr(same).encode())
+        own = zlib.crc32(repr(dataclasses.replace(schedule, num_towers=1, num_gpus=0)).encode())
         with tf.name_scope("broadcast"):
             chiefs = self._from_chief(tf.constant(own, tf.int64), SCHEDULE_KEY)
             copies = [
@@ -145,7 +157,7 @@ class Task:
                 for key, variable in enumerate(tf.global_variables(), FIRST_BROADCAST_KEY)
             ]
         if session.run(chiefs) != own:
-            raise RunError(
+            raise UserError(
                 f"{self.name}: its flags or its number of images differ from the chief's; start "
                 "all tasks with the same flags and data."
             )
@@ -159,40 +171,23 @@ class Task:
     def absent(self) -> dict[str, float]:
         """The other tasks that do not answer, and for how many seconds this is tolerated."""
         with ThreadPoolExecutor(16) as threads:
-            states = list(threads.map(probe, self._others.values()))
-        return {
-            f"{name} at {address}": LOOK_SECONDS if state is CLOSED else PATIENCE_SECONDS
-            for (name, address), state in zip(self._others.items(), states, strict=True)
-            if state is not ANSWERS
-        }
+            limits = threads.map(patience, self._others.values())
+        others = zip(self._others.items(), limits, strict=True)
+        return {f"{name} at {address}": limit for (name, address), limit in others if limit}
 
-    def lost(self, tasks: Iterable[str]) -> RunError:
+    def lost(self, tasks: Iterable[str]) -> UserError:
         """The error that ends this task when others are lost."""
-        return RunError(f"{self.name}: lost {', '.join(tasks)}; {RESUME}.")
-
-    def lost_by(self, error: tf.errors.OpError) -> RunError:
-        """The same for an error from TensorFlow, which does not say which task is lost."""
-        for _ in range(6):  # a process that dies may close its port last
-            if absent := self.absent():
-                return self.lost(absent)
-            time.sleep(POLL_SECONDS)
-        return self.lost([f"a task that has been restarted since ({type(error).__name__})"])
+        return UserError(f"{self.name}: lost {', '.join(tasks)}; {RESUME}.")
 
     def _mean_over_tasks(self, vector: tf.Tensor, key: int) -> tf.Tensor:
-        options = {"merge_op": "Add", "final_op": "Div", "subdiv_offsets": [0], **self._group}
-        return tf.raw_ops.CollectiveReduce(input=vector, instance_key=key, **options)
+        how = {"merge_op": "Add", "final_op": "Div", "subdiv_offsets": [0]}
+        return tf.raw_ops.CollectiveReduce(input=vector, instance_key=key, **how, **self._group)
 
     def _from_chief(self, value: tf.Tensor, key: int) -> tf.Tensor:
         options = {"shape": value.shape, "instance_key": key, **self._group}
         if self.is_chief:
             return tf.raw_ops.CollectiveBcastSend(input=value, **options)
         return tf.raw_ops.CollectiveBcastRecv(T=value.dtype, **options)
-
-    def _session_config(self) -> tf.ConfigProto:
-        config = session_config()
-        config.experimental.collective_group_leader = "/job:chief/replica:0/task:0"
-        config.device_filters.append(self._device)  # nothing runs on another task's devices
-        return config
 
 
 class WatchedSession(tf.Session):
@@ -202,70 +197,53 @@ class WatchedSession(tf.Session):
     TensorFlow, and a collective operation waits forever for a frozen task.
     """
 
-    def __init__(self, task: Task, interruption: SharedInterruption, target: str, config):
+    def __init__(self, task: Task, interruption: SharedInterruption, target: str, config: Any):
         super().__init__(target, config=config)
         self._task, self._interruption = task, interruption
-        self._is_waiting = False
+        self._thread = ThreadPool(1)  # a daemon's: Python can end while TensorFlow waits
 
-    def run(self, fetches, feed_dict=None, **options):
+    def run(self, fetches: Any, *feeds: Any, **options: Any) -> Any:
         """As tf.Session.run; a TrainingStep also tells all tasks that one has received a signal.
 
-        Raises RunError when a task is lost, and Stopped if the step does not finish within
+        Raises UserError when a task is lost, and Stopped if the step does not finish within
         INTERRUPTED_SECONDS of a signal.
         """
-        run = super().run
+        run, numbers = super().run, Interruption.SIGNALS
         if not isinstance(fetches, TrainingStep):
-            return self._watch(lambda: run(fetches, feed_dict, **options))
-        own = [float(self._interruption.own == number) for number in SIGNALS]
-        values, agreed = self._watch(
-            lambda: run([fetches, self._task.agreed], {self._task.signals: own}, **options)
-        )
-        for number, share in zip(SIGNALS, agreed, strict=True):
-            if share:
-                self._interruption.received = number
+            return self._watch(lambda: run(fetches, *feeds, **options))
+        own = {self._task.signals: [float(number == self._interruption.own) for number in numbers]}
+        values, agreed = self._watch(lambda: run([fetches, self._task.agreed], own))
+        received = (number for number, mean in zip(numbers, agreed, strict=True) if mean)
+        self._interruption.received = next(received, None)
         return values
 
-    def close(self):
-        """Closes the session, unless a task is lost: that would wait for the lost task."""
-        if not self._is_waiting:
-            super().close()
+    def close(self) -> None:
+        """Does nothing: it would wait for a task that is lost, and the process ends anyway."""
 
-    def _watch(self, function: Callable[[], object]) -> object:
+    def _watch(self, function: Callable[[], Any]) -> Any:
+        """Calls the function in the thread, and looks at the other tasks until it returns."""
         task, interruption = self._task, self._interruption
-        result, now = Future(), time.monotonic()
-        threading.Thread(target=settle, args=[result, function], daemon=True).start()
-        next_look, next_report, deadline = now + LOOK_SECONDS, now + REPORT_SECONDS, math.inf
+        started = reported = time.monotonic()
         absent_since: dict[str, float] = {}
-        self._is_waiting = True
-        while not wait([result], POLL_SECONDS).done:
-            now = time.monotonic()
-            if interruption.own and deadline == math.inf:  # report at once
-                deadline, next_look, next_report = now + INTERRUPTED_SECONDS, now, now
-            if now > deadline:
-                message = f"{task.name}: stopped while waiting for other tasks; {RESUME}"
-                raise Stopped(message, interruption.own)
-            if now < next_look:
-                continue
-            next_look = now + LOOK_SECONDS
-            absent = task.absent()
+        result = self._thread.apply_async(function)
+        result.wait(LOOK_SECONDS)
+        while not result.ready():
+            now, absent = time.monotonic(), task.absent()
             absent_since = {name: absent_since.get(name, now) for name in absent}
-            if lost := [n for n, since in absent_since.items() if now - since >= absent[n]]:
+            if lost := [n for n, limit in absent.items() if now - absent_since[n] >= limit]:
                 raise task.lost(lost)
-            if now >= next_report:
-                next_report = now + REPORT_SECONDS
-                whom = ", ".join(absent) or "the operation to finish; all other tasks respond"
+            whom = ", ".join(absent) or "the operation to finish; all other tasks respond"
+            if interruption.own and now - max(started, interruption.since) > INTERRUPTED_SECONDS:
+                raise Stopped(
+                    f"{task.name}: stopped while waiting for {whom}; {RESUME}", interruption.own
+                )
+            if now - reported >= REPORT_SECONDS:
+                reported = now
                 print(f"{task.name}: waiting for {whom}", flush=True)
+            result.wait(LOOK_SECONDS)
         try:
-            value = result.result()
-        except LOSSES as error:
-            raise task.lost_by(error) from error
-        self._is_waiting = False
-        return value
-
-
-def settle(result: Future, function: Callable[[], object]) -> None:
-    """Calls the function and stores its return value or exception in the result."""
-    try:
-        result.set_result(function())
-    except BaseException as error:
-        result.set_exception(error)
+            return result.get()
+        except LOST_TASK_ERRORS as error:  # which does not say which task it is
+            time.sleep(DYING_SECONDS)
+            restarted = [f"a task that has been restarted since ({type(error).__name__})"]
+            raise task.lost(task.absent() or restarted) from error

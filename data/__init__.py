@@ -1,8 +1,7 @@
-"""Bytes on disk -> (records, labels). Knows nothing of the model or of TensorFlow.
+"""Files on disk -> images and labels. Knows neither the net nor flags nor TensorFlow.
 
-A module of this package is a data set: `data/NAME.py` with a function `load(data_dir,
-may_download)` that returns a `Dataset` makes `load("NAME")` work. The exceptions are HELPERS:
-`folder` reads a folder of your own images, `images` an image file.
+A built-in data set is a module `data/NAME.py` with a function `load(data_dir, may_download)`, and
+its name is in `names()`. `folder` reads a folder of your own images.
 """
 
 from __future__ import annotations
@@ -10,58 +9,18 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import os
-import pkgutil
 import sys
-import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from base import UserError, printable
 
 if TYPE_CHECKING:  # numpy would make `train.py --help` wait
     import numpy as np
 
+    from data.images import ImageFiles
 
-try:
-    import tqdm  # noqa: F401
-except (TypeError, ValueError):  # it applies the caller's TQDM_* variables, of which one is invalid
-    for name in [name for name in os.environ if name.startswith("TQDM_")]:
-        del os.environ[name]
-
-HELPERS = ("download", "files", "folder", "images")  # modules that are not data sets
-IMBALANCE = 10  # how many times the images of one class another may have without a comment
-
-
-class DataError(Exception):
-    """A data set or an image cannot be read: a user error, told in one sentence.
-
-    Attributes:
-      argument: the parameter of `load` or `hold_out` that is wrong, if one is. The sentence then
-        begins with its value, so that a command can put the name of its flag in front.
-      instead: parameters of `load` that would work, by name; a command can name them as flags. One
-        that is true or false has the value "".
-    """
-
-    def __init__(
-        self, message: str, argument: str | None = None, instead: dict[str, str] | None = None
-    ):
-        super().__init__(message)
-        self.argument = argument
-        self.instead = instead
-
-
-def printable(text: object) -> str:
-    """Text of unknown origin, such as a file's name, made safe to print: one line of what it says.
-
-    Line breaks, escape sequences, invisible characters, those that reverse the direction of
-    writing, and bytes that are not UTF-8 are shown as Python would write them ("\\n", "\\x1b"), so
-    that a name cannot forge output or control the terminal. Letters of all scripts, symbols and
-    spaces stay as they are.
-    """
-    return "".join(
-        character
-        if character.isprintable() or unicodedata.category(character) == "Zs"
-        else character.encode("unicode_escape").decode("ascii")
-        for character in str(text)
-    )
+MAX_RATIO = 10  # of the images of two classes; beyond it, weighting the classes is suggested
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,12 +29,11 @@ class Split:
 
     Attributes:
       records: uint8 [N, 3 * original_dim * original_dim], channel-major: all red values of an
-        image row by row, then green, then blue. An array, or an object that reads rows when they
-        are indexed (`data.images.ImageFiles`).
+        image row by row, then green, then blue. An array, or an object that is indexed like one.
       labels: int32 [N], index into the data set's class_names.
     """
 
-    records: np.ndarray
+    records: np.ndarray | ImageFiles
     labels: np.ndarray
 
 
@@ -84,6 +42,7 @@ class Dataset:
     """A data set that has been loaded.
 
     Attributes:
+      name: one of `names()`, or the absolute path of a folder; `load` takes either.
       train, test: the two splits.
       class_names: one name per class, in the order of the labels.
       original_dim: side of a stored image in pixels.
@@ -93,6 +52,7 @@ class Dataset:
         plays no part in it; or None.
     """
 
+    name: str
     train: Split
     test: Split
     class_names: tuple[str, ...]
@@ -114,22 +74,14 @@ class Dataset:
 
 def names() -> list[str]:
     """The built-in data sets, in alphabetical order."""
-    modules = {module.name for module in pkgutil.iter_modules(__path__)}
-    return sorted(modules.difference(HELPERS))
-
-
-def full_name(name: str) -> str:
-    """What identifies a data set: one of `names()`, or the absolute path of a folder."""
-    return name if name in names() else os.path.realpath(name)
+    return ["cifar10", "digits"]
 
 
 def load(
     name: str,
     data_dir: Path | None = None,
     may_download: bool = True,
-    original_dim: int | None = None,
-    resize_dim: int | None = None,
-    skip_damaged: bool = False,
+    dims: tuple[int, int] | None = None,
 ) -> Dataset:
     """Loads a data set, downloading it first if that is needed and allowed.
 
@@ -138,70 +90,45 @@ def load(
         folder called digits is ./digits.
       data_dir: folder that holds the files or gets the download; None for the data set's default.
       may_download: whether missing files may be downloaded or unpacked.
-      original_dim: side in pixels to which your own images are resized; None for the default. The
-        built-in data sets have a fixed size.
-      resize_dim: side in pixels of the crop of your own images that the net sees; None for three
-        quarters of original_dim.
-      skip_damaged: whether to leave out damaged images of your own, which otherwise raise an error
-        when they are read. It reads all images at once.
+      dims: original_dim and resize_dim for your own images; None for (32, 24). Those of the
+        built-in data sets are fixed.
 
     Raises:
-      DataError: there is no such data set, a file is missing, unreadable or damaged, or the
+      UserError: there is no such data set, a file is missing, unreadable or damaged, or the
         download failed.
     """
+    if data_dir is not None and name != "cifar10":
+        raise UserError(
+            f"{data_dir}: is a folder for the files of cifar10, which {name} does not use; leave "
+            "it out."
+        )
     if name not in names():
-        if data_dir is not None:
-            raise DataError(
-                f"{printable(data_dir)}: does not go with a folder of your own images; leave it "
-                "out.",
-                "data_dir",
+        from data import cifar10, folder
+
+        if cifar10.is_at(Path(name)):
+            raise UserError(
+                f"{name}: holds CIFAR-10, not image files in class folders; choose the data set "
+                "cifar10, and give this as the folder of its files."
             )
-        return load_folder(Path(name), original_dim, resize_dim, skip_damaged)
-    if skip_damaged:
-        raise DataError(
-            f"is for folders of your own images, but {name} is built in; leave it out.",
-            "skip_damaged",
-        )
-    note_shadowed_folder(name, data_dir)
-    dataset = importlib.import_module(f"{__name__}.{name}").load(data_dir, may_download)
-    if original_dim not in (None, dataset.original_dim):
-        raise DataError(
-            f"{original_dim}: the images of {name} have "
-            f"{dataset.original_dim} x {dataset.original_dim} pixels; leave it out.",
-            "original_dim",
-        )
-    return dataset
-
-
-def load_folder(
-    path: Path, original_dim: int | None, resize_dim: int | None, skip_damaged: bool
-) -> Dataset:
-    """Loads a folder of the user's own images; raises DataError as `load` does."""
-    from data import cifar10, folder
-
-    if version := cifar10.version_at(path):
-        instead = {"name": "cifar10"}
-        if version == "CIFAR-10":
-            instead["data_dir"] = str(path)
-        raise DataError(
-            f"{printable(path)}: is {version}, not a folder of image files", "name", instead
-        )
-    if not os.path.isdir(path):
-        raise DataError(
-            f"{printable(path)}: is neither a folder nor one of the data sets "
-            f"{', '.join(names())}; check the spelling.",
-            "name",
-        )
-    return folder.load(path, original_dim, resize_dim, skip_damaged)
-
-
-def note_shadowed_folder(name: str, data_dir: Path | None) -> None:
-    """Says on stderr that a folder is not used, because a built-in data set has the same name."""
+        if not os.path.isdir(name):
+            raise UserError(
+                f"{name}: is neither a folder nor one of the data sets {', '.join(names())}; check "
+                "the spelling."
+            )
+        return folder.load(Path(os.path.realpath(name)), *(dims or (32, 24)))
     if data_dir is None and os.path.isdir(name):
         print(
             f"{name}: loading the built-in data set of that name; ./{name} is the folder",
             file=sys.stderr,
         )
+    dataset = importlib.import_module(f"data.{name}").load(data_dir, may_download)
+    if dims not in (None, (dataset.original_dim, dataset.resize_dim)):
+        raise UserError(
+            f"{name}: has images of {dataset.original_dim} x {dataset.original_dim} pixels, of "
+            f"which the net sees {dataset.resize_dim} x {dataset.resize_dim}; give a folder of "
+            "your own images to choose other sizes."
+        )
+    return dataset
 
 
 def hold_out(dataset: Dataset, size: int) -> Dataset:
@@ -212,15 +139,14 @@ def hold_out(dataset: Dataset, size: int) -> Dataset:
       size: how many to hold out; each class gives its share. They are the same every time.
 
     Raises:
-      DataError: there are too few images for that, or the data set has a validation split.
+      UserError: there are too few images for that, or the data set has a validation split.
     """
     from sklearn.model_selection import train_test_split  # takes seconds to import
 
     if dataset.validation is not None:
-        raise DataError(
-            f"{size}: the data set has {len(dataset.validation.labels):,} validation images of its "
-            "own; leave it out.",
-            "held_out",
+        raise UserError(
+            f"{dataset.name}: has {len(dataset.validation.labels):,} validation images of its own; "
+            "hold out none."
         )
     records, labels = dataset.train.records, dataset.train.labels
     try:
@@ -228,10 +154,10 @@ def hold_out(dataset: Dataset, size: int) -> Dataset:
             range(len(labels)), test_size=size, stratify=labels, random_state=0
         )
     except ValueError as error:
-        raise DataError(
-            f"{size}: {len(labels):,} training images of {len(dataset.class_names)} classes cannot "
-            f"be divided like this ({error}); give another number.",
-            "held_out",
+        raise UserError(
+            f"{dataset.name}: {size:,} of {len(labels):,} training images of "
+            f"{len(dataset.class_names):,} classes cannot be held out ({error}); give another "
+            "number."
         ) from error
     train, validation = (
         Split(records.take(indices, axis=0), labels[indices]) for indices in (rest, held_out)
@@ -261,11 +187,11 @@ def describe_imbalance(dataset: Dataset) -> str | None:
     import numpy as np
 
     counts = np.bincount(dataset.train.labels, minlength=len(dataset.class_names))
-    most, fewest = counts.argmax(), counts.argmin()
-    if counts[most] <= IMBALANCE * counts[fewest]:
+    largest, smallest = counts.argmax(), counts.argmin()
+    if counts[largest] <= MAX_RATIO * counts[smallest]:
         return None
     return (
-        f"the classes are unbalanced: {counts[most]:,} training images of "
-        f"{printable(dataset.class_names[most])}, but {counts[fewest]:,} of "
-        f"{printable(dataset.class_names[fewest])}; weighting the classes may help"
+        f"the classes are unbalanced: {counts[largest]:,} training images of "
+        f"{printable(dataset.class_names[largest])}, but {counts[smallest]:,} of "
+        f"{printable(dataset.class_names[smallest])}; weighting the classes may help"
     )

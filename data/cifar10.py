@@ -6,40 +6,27 @@ the files, "binary version", is described at https://www.cs.toronto.edu/~kriz/ci
 """
 
 import os
-import shutil
 import tarfile
-import zlib
+import tempfile
 from pathlib import Path
 
 import numpy as np
 
-from data import DataError, Dataset, Split, printable
-from data.download import DEFAULT_DIR, PublishedFile, download, verify, work_dir
-from data.files import open_regular
+from base import UserError, reason
+from base.files import open_regular
+from data import Dataset, Split
+from data.download import DEFAULT_DIR, PublishedFile, fetch
+from data.images import is_clutter
 
 ARCHIVE = PublishedFile(
     url="https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
-    size=170_052_171,
-    hashes={
-        "md5": "c32a1d4ab5d03f1284b67883e8d87530",  # from the official page
-        # Not on the official page, which gives only the MD5: the value that several independent
-        # public projects pin for this URL.
-        "sha256": "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
-    },
+    # Not on the official page, which gives only an MD5: the value that several independent public
+    # projects pin for this URL.
+    sha256="c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
 )
 FOLDER = "cifar-10-batches-bin"
 TRAIN_FILES = [f"data_batch_{i}.bin" for i in range(1, 6)]
 TEST_FILES = ["test_batch.bin"]
-# Other versions, which are not read here, and the names that tell them.
-OTHER_VERSIONS = {
-    "the Python version of CIFAR-10": (
-        *("cifar-10-batches-py", "cifar-10-python.tar.gz", "data_batch_1", "batches.meta"),
-    ),
-    "the Matlab version of CIFAR-10": (
-        *("cifar-10-batches-mat", "cifar-10-matlab.tar.gz", "data_batch_1.mat"),
-    ),
-    "CIFAR-100": ("fine_label_names.txt",),
-}
 
 CLASS_NAMES = (
     *("airplane", "automobile", "bird", "cat", "deer"),
@@ -56,17 +43,18 @@ def load(data_dir: Path | None = None, may_download: bool = True) -> Dataset:
     Args:
       data_dir: folder with the .bin files, with a folder cifar-10-batches-bin that has them, or
         with the official archive, which is then verified and unpacked there; or the path of that
-        archive. None for data/downloads.
+        archive; or a new or empty folder for the download. None for data/downloads.
       may_download: whether to download or unpack what is missing.
 
     Returns:
       50,000 train and 10,000 test images of 32 x 32.
 
     Raises:
-      DataError: a file is missing, unreadable or damaged, or the download failed.
+      UserError: a file is missing, unreadable or damaged, or the download failed.
     """
-    folder = find_batches(data_dir or DEFAULT_DIR, may_download)
+    folder = find_batches(data_dir, may_download)
     return Dataset(
+        name="cifar10",
         train=read_batches([folder / name for name in TRAIN_FILES]),
         test=read_batches([folder / name for name in TEST_FILES]),
         class_names=CLASS_NAMES,
@@ -76,133 +64,99 @@ def load(data_dir: Path | None = None, may_download: bool = True) -> Dataset:
     )
 
 
-def find_batches(data_dir: Path, may_download: bool = True) -> Path:
+def is_at(path: Path) -> bool:
+    """Whether a path is CIFAR-10's archive, or a folder that holds it or its batch files."""
+    return path.name == ARCHIVE.name or any(
+        os.path.exists(path / name) for name in (ARCHIVE.name, FOLDER, *TRAIN_FILES, *TEST_FILES)
+    )
+
+
+def find_batches(data_dir: Path | None, may_download: bool) -> Path:
     """The folder of the batch files; unpacks or downloads them if there are none yet.
 
     Raises:
-      DataError: there are none, and none can be had.
+      UserError: there are none, and none can be had.
     """
-    shown = printable(data_dir)
-    try:
-        folder, archive = data_dir, data_dir / ARCHIVE.name
-        if data_dir.is_file():
-            folder, archive = data_dir.parent, data_dir
-        for batches in (folder, folder / FOLDER):
-            if has_batches(batches):
-                return batches
-        is_packed = archive.exists()
-        version = version_at(data_dir)
-    except OSError as error:
-        raise DataError(
-            f"{shown}: cannot be searched for CIFAR-10 ({error.strerror}); fix its permissions or "
-            "give another folder.",
-            "data_dir",
-        ) from error
-    if version not in (None, "CIFAR-10"):
-        raise DataError(
-            f"{shown}: is or holds {version}, but the binary version of CIFAR-10 is needed; give "
-            "an empty folder, and it will be downloaded there.",
-            "data_dir",
-        )
-    if archive == data_dir and data_dir.suffix not in (".gz", ".tgz"):
-        raise DataError(
-            f"{shown}: is neither a folder nor the archive of CIFAR-10; give one of them.",
-            "data_dir",
-        )
-    if not may_download:
-        raise DataError(f"{shown}: holds no CIFAR-10; give the folder that does.", "data_dir")
-    install(folder, archive if is_packed else None)
+    folder = data_dir or DEFAULT_DIR
+    if folder.name == ARCHIVE.name:
+        folder = folder.parent
+    found = set(os.listdir(folder)) if os.path.isdir(folder) else set()
+    if found.intersection(TRAIN_FILES + TEST_FILES):
+        return folder
+    if FOLDER not in found:
+        is_free = data_dir is None or ARCHIVE.name in found or all(map(is_clutter, found))
+        if not (is_free and may_download):
+            raise UserError(
+                f"{folder}: holds no CIFAR-10 (binary version); give the folder that does, or an "
+                "empty one, into which training downloads it; if these are images of your own, "
+                "choose their folder as the data set instead of cifar10."
+            )
+        install(folder)
     return folder / FOLDER
-
-
-def has_batches(folder: Path) -> bool:
-    """Whether a folder holds at least one of the batch files."""
-    return any((folder / name).exists() for name in TRAIN_FILES + TEST_FILES)
-
-
-def version_at(path: Path) -> str | None:
-    """Which version of CIFAR a path is, or a folder holds: "CIFAR-10" is the one read here."""
-    try:
-        is_binary = path.name == ARCHIVE.name or (path / ARCHIVE.name).exists()
-        if is_binary or has_batches(path) or has_batches(path / FOLDER):
-            return "CIFAR-10"
-        for version, names in OTHER_VERSIONS.items():
-            if path.name in names or any((path / name).exists() for name in names):
-                return version
-    except OSError:  # it cannot be searched
-        pass
-    return None
 
 
 def read_batches(paths: list[Path]) -> Split:
     """Reads batch files and checks every record's label.
 
     Raises:
-      DataError: a file cannot be read, is not the size of 10,000 records, or has a label above 9.
+      UserError: a file cannot be read, is not the size of 10,000 records, or has a label above 9.
     """
-    content = np.empty([len(paths), RECORDS_PER_FILE, RECORD_BYTES], np.uint8)
-    for path, records in zip(paths, content, strict=True):
-        read_batch(path, records)
-    records = content.reshape(-1, RECORD_BYTES)
+    records = np.empty([len(paths) * RECORDS_PER_FILE, RECORD_BYTES], np.uint8)
+    for path, batch in zip(paths, np.split(records, len(paths)), strict=True):
+        read_batch(path, batch)
     return Split(
         records=np.ascontiguousarray(records[:, 1:]), labels=records[:, 0].astype(np.int32)
     )
 
 
 def read_batch(path: Path, records: np.ndarray) -> None:
-    """Reads one batch file into records, uint8 [10000, 3073]; raises DataError as read_batches."""
-    name = printable(path)
+    """Reads one batch file into records, uint8 [10000, 3073]; raises UserError as read_batches."""
     advice = f"replace it with the one in {ARCHIVE.url}, or give another folder."
     try:
         with open_regular(path) as file:
-            size = os.fstat(file.fileno()).st_size
-            if size != records.nbytes or file.readinto(records.data) != size:
-                raise DataError(
-                    f"{name}: {size:,} bytes, where a CIFAR-10 batch has {records.nbytes:,} "
-                    f"({RECORDS_PER_FILE:,} records of {RECORD_BYTES:,}); {advice}"
-                )
+            content = file.read(records.nbytes + 1)
     except OSError as error:
-        raise DataError(f"{name}: cannot be read ({error.strerror}); {advice}") from error
+        raise UserError(f"{path}: cannot be read ({error.strerror}); {advice}") from error
+    if len(content) != records.nbytes:
+        raise UserError(
+            f"{path}: has not the {records.nbytes:,} bytes of a CIFAR-10 batch "
+            f"({len(records):,} records of {RECORD_BYTES:,}); {advice}"
+        )
+    records[:] = np.frombuffer(content, np.uint8).reshape(records.shape)
     wrong = np.flatnonzero(records[:, 0] >= len(CLASS_NAMES))
     if wrong.size:
-        raise DataError(
-            f"{name}: record {wrong[0]:,} (counted from 0) has the label {records[wrong[0], 0]}, "
+        raise UserError(
+            f"{path}: record {wrong[0]:,} (counted from 0) has the label {records[wrong[0], 0]}, "
             f"but CIFAR-10's labels are 0 to {len(CLASS_NAMES) - 1}; {advice}"
         )
 
 
-def install(folder: Path, archive: Path | None = None) -> None:
-    """Verifies and unpacks CIFAR-10 into a folder, all of it or nothing.
+def install(folder: Path) -> None:
+    """Unpacks CIFAR-10 into a folder, all of it or nothing.
 
-    Args:
-      folder: created if missing.
-      archive: the official archive, if the user has it already; it stays. None to download it.
+    An archive that is there already is used, and stays; otherwise it is downloaded.
 
     Raises:
-      DataError: no network, a damaged archive, or a folder that cannot be written.
+      UserError: no network, a damaged archive, or a folder that cannot be written.
     """
-    alternative = (
-        f"fetch that file by hand and put it into {printable(folder)}, or use the data set digits, "
-        "which needs no download"
-    )
     try:
-        with work_dir(folder, "cifar10") as work:
-            if (folder / FOLDER).exists():  # another process was faster
-                return
-            if archive is None:
-                archive = work / ARCHIVE.name
-                download(ARCHIVE, archive, alternative)
-            else:
-                verify(ARCHIVE, archive)
-            (work / FOLDER).mkdir()
-            unpack(archive, work / FOLDER)
-            (work / FOLDER).rename(folder / FOLDER)
-    except OSError as error:
-        raise DataError(
-            f"{printable(error.filename or folder)}: CIFAR-10 cannot be stored there "
-            f"({error.strerror}); free some space or fix the disk, give another folder, or use the "
-            "data set digits.",
-            "data_dir",
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".cifar10-", dir=folder) as work:
+            is_there = (folder / ARCHIVE.name).is_file()
+            archive = fetch(
+                ARCHIVE,
+                folder if is_there else Path(work),
+                f"fetch that file by hand and put it into {folder}, or use the data set digits, "
+                "which needs no download",
+            )
+            unpack(archive, Path(work, FOLDER))
+            Path(work, FOLDER).rename(folder / FOLDER)
+    except (OSError, KeyError, tarfile.TarError) as error:
+        if (folder / FOLDER).exists():  # another process was faster
+            return
+        raise UserError(
+            f"{folder}: CIFAR-10 cannot be unpacked there ({reason(error)}); free some space, fix "
+            "the folder or give another one, or use the data set digits."
         ) from error
 
 
@@ -210,17 +164,13 @@ def unpack(archive: Path, folder: Path) -> None:
     """Copies the batch files out of the archive by their known names; its own paths are not used.
 
     Raises:
-      DataError: the archive lacks a batch file, or has something else under its name.
+      OSError, KeyError, tarfile.TarError: it lacks one of them, or has something else under its
+        name.
     """
-    try:
-        with tarfile.open(archive, "r:gz") as tar:
-            for name in TRAIN_FILES + TEST_FILES:
-                member = tar.extractfile(f"{FOLDER}/{name}")
-                if member is None:
-                    raise KeyError(f"{name} is not a file in it")
-                with open(folder / name, "xb") as file:
-                    shutil.copyfileobj(member, file)
-    except (KeyError, tarfile.TarError, EOFError, zlib.error) as error:
-        raise DataError(
-            f"{ARCHIVE.url}: the archive cannot be unpacked ({printable(error)}); nothing was kept."
-        ) from error
+    folder.mkdir()
+    with tarfile.open(archive, "r:gz") as tar:
+        for name in TRAIN_FILES + TEST_FILES:
+            member = tar.extractfile(f"{FOLDER}/{name}")
+            if member is None:
+                raise KeyError(f"{name} is not a file in it")
+            (folder / name).write_bytes(member.read())

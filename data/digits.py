@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from data import DataError, Dataset, Split, printable
+from data import Dataset, Split
 
 SCALE = 3  # 8 x 8 is enlarged to 24 x 24, the size that the net sees ...
 BORDER = 4  # ... and padded to CIFAR-10's 32 x 32, so that random crops shift the digit
@@ -20,22 +20,11 @@ TEST_SIZE = 297  # leaves 1,500 to train on
 def load(data_dir: Path | None = None, may_download: bool = True) -> Dataset:
     """The digits in CIFAR-10's record layout, gray copied to three channels.
 
-    Args:
-      data_dir: must be None, as the images come with scikit-learn.
-      may_download: not used.
+    The images come with scikit-learn, so the arguments are not used.
 
     Returns:
       1,500 train and 297 test images of 32 x 32, the same stratified split every time.
-
-    Raises:
-      DataError: there is a data_dir.
     """
-    if data_dir is not None:
-        raise DataError(
-            f"{printable(data_dir)}: the digits come with scikit-learn and need no folder; leave "
-            "it out.",
-            "data_dir",
-        )
     digits = load_digits()
     gray = np.round(digits.images * (255 / 16)).astype(np.uint8)  # stored as 0..16
     drawn = gray.repeat(SCALE, axis=1).repeat(SCALE, axis=2)
@@ -46,6 +35,7 @@ def load(data_dir: Path | None = None, may_download: bool = True) -> Dataset:
         records, labels, test_size=TEST_SIZE, stratify=labels, random_state=0
     )
     return Dataset(
+        name="digits",
         train=Split(train_records, train_labels),
         test=Split(test_records, test_labels),
         class_names=tuple(str(name) for name in digits.target_names),

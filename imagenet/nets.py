@@ -4,8 +4,6 @@ They differ from torchvision's squeezenet.py only in names: with the same weight
 logits are the same.
 """
 
-from __future__ import annotations
-
 import functools
 
 from squeezenet_model import SqueezeNetModel, tf
@@ -20,7 +18,8 @@ class SqueezeNet11(SqueezeNetModel):
     times less computation. The authors released it after the paper."""
 
     CONV1 = 64, [3, 3]  # filters, kernel size
-    FIRE_STACKS = (  # (squeeze_depth, expand_depth, name); a max pooling comes before each stack
+    # (squeeze_depth, expand_depth, name); a max pooling comes before each stack.
+    FIRE_STACKS: tuple[tuple[tuple[int, int, str], ...], ...] = (
         ((16, 64, "fire2"), (16, 64, "fire3")),
         ((32, 128, "fire4"), (32, 128, "fire5")),
         ((48, 192, "fire6"), (48, 192, "fire7"), (64, 256, "fire8"), (64, 256, "fire9")),
@@ -28,8 +27,8 @@ class SqueezeNet11(SqueezeNetModel):
 
     def standardize(self, image: tf.Tensor) -> tf.Tensor:
         """Normalizes one image, 0..255, by ImageNet's mean and standard deviation."""
-        offset, factor = ([255 * mean for mean in MEAN], [1 / (255 * std) for std in STD])
-        return (image - tf.constant(offset)) * tf.constant(factor)
+        centered = image - tf.constant([255 * mean for mean in MEAN])
+        return centered * tf.constant([1 / (255 * std) for std in STD])
 
     def custom_max_pooling2d(self, inputs: tf.Tensor, name: str) -> tf.Tensor:
         """Max pooling of 3x3 blocks with stride 2, including those cut off by the lower and right
@@ -42,9 +41,8 @@ class SqueezeNet11(SqueezeNetModel):
     def model_layers(self, inputs: tf.Tensor, is_training: bool) -> tf.Tensor:
         """Builds the whole net (paper, table 1): standardized images, float32 [batch, resize_dim,
         resize_dim, 3], to logits, float32 [batch, output_size], 0 or more."""
-        filters, kernel_size = self.CONV1
         layer = tf.layers.conv2d(  # no padding, unlike the others
-            inputs, filters, kernel_size, strides=2, activation=tf.nn.relu, name="conv1"
+            inputs, *self.CONV1, strides=2, activation=tf.nn.relu, name="conv1"
         )
         for number, fire_params in enumerate(self.FIRE_STACKS, start=1):
             pool = self.custom_max_pooling2d(layer, f"pool{number}")
@@ -84,9 +82,10 @@ NETS = {
 
 def describe(model: SqueezeNetModel) -> dict:
     """A net's part of settings.json: its name, the sizes of its images, its fire modules."""
-    names = {net: name for name, net in NETS.items()}
-    settings = {
-        "net": next(names[base] for base in type(model).__mro__ if base in names),
+    settings: dict = {
+        "net": next(  # a subclass may have other fire modules
+            name for base in type(model).__mro__ for name, net in NETS.items() if net is base
+        ),
         "original_dim": model.original_dim,
         "resize_dim": model.resize_dim,
     }

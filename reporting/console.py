@@ -1,7 +1,5 @@
 """Terminal output: the progress bar, evaluations, the report."""
 
-from __future__ import annotations
-
 import math
 import shlex
 import shutil
@@ -11,86 +9,67 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from data import Dataset, describe_imbalance, printable
-from training.recipe import Schedule
-from training.settings import DEFAULT_NET
+from base import printable
+from data import describe_imbalance
+from imagenet import DEFAULT_NET
 
-MOST_COLUMNS = 20  # of a confusion matrix
+MAX_COLUMNS = 20  # of a confusion matrix
 PLAIN_LINE_SECONDS = 10.0  # between two lines if stdout is not a terminal
 
 
 class TrainingBar:
     """The progress of a training run on stdout: a bar on a terminal, plain lines elsewhere.
 
-    A context manager, which closes the bar.
-
     Args:
       total_steps: steps of the whole run.
       num_epochs: passes over the training images in these steps; need not be an integer.
-      split_name: the split that is evaluated.
     """
 
-    def __init__(self, total_steps: int, num_epochs: float, split_name: str = "test"):
-        self._total_steps = total_steps
-        self._num_epochs = num_epochs
-        self._split_name = split_name
-        self._bar = None
+    def __init__(self, total_steps: int, num_epochs: float):
+        self._total_steps, self._num_epochs = total_steps, num_epochs
+        self._bar = tqdm(disable=True)  # replaced by one that starts with the first step
         self._next_line = time.monotonic()
 
-    def __enter__(self) -> TrainingBar:
-        return self
+    def close(self) -> None:
+        """Leaves the bar as it is."""
+        self._bar.close()
 
-    def __exit__(self, *exc_info) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def stepped(self, values, images_per_second: float | None) -> None:
+    def step_done(self, values, images_per_second: float | None) -> None:
         """Shows a step's values."""
-        share = min(1.0, values.step / self._total_steps)  # a cluster may go past its last step
-        epoch = f"epoch {math.ceil(self._num_epochs * share)}/{math.ceil(self._num_epochs)}"
-        numbers = f"loss {values.loss:.3f}, accuracy {values.accuracy:.0%}"
-        if images_per_second is not None:
-            numbers += f", {images_per_second:,.0f} images/s"
+        fraction = min(1.0, values.step / self._total_steps)  # a cluster may pass its last step
+        epoch = f"epoch {math.ceil(self._num_epochs * fraction)}/{math.ceil(self._num_epochs)}"
+        speed = f", {images_per_second:,.0f} images/s" if images_per_second is not None else ""
+        numbers = f"loss {values.loss:.3f}, accuracy {values.accuracy:.0%}{speed}"
         if sys.stdout.isatty():
-            self._draw(int(values.step), epoch, numbers)
+            if self._bar.disable:
+                self._bar = tqdm(
+                    total=self._total_steps,
+                    initial=int(values.step) - 1,
+                    file=sys.stdout,
+                    dynamic_ncols=True,
+                    delay=1e-9,  # draw nothing until there are numbers to show
+                    bar_format="{desc} |{bar}| step {n_fmt}/{total_fmt}{postfix}, {remaining} left",
+                )
+            self._bar.set_description_str(epoch, refresh=False)
+            self._bar.postfix = numbers
+            self._bar.update(int(values.step) - self._bar.n)
         elif time.monotonic() >= self._next_line or values.step >= self._total_steps:
             self._next_line = time.monotonic() + PLAIN_LINE_SECONDS
             print(f"{epoch}, step {values.step}/{self._total_steps}, {numbers}", flush=True)
 
-    def _draw(self, step: int, epoch: str, numbers: str) -> None:
-        if self._bar is None:
-            self._bar = tqdm(
-                total=self._total_steps,
-                initial=step - 1,
-                file=sys.stdout,
-                dynamic_ncols=True,
-                delay=1e-9,  # draw nothing until there are numbers to show
-                bar_format="{desc} |{bar}| step {n_fmt}/{total_fmt}{postfix}, {remaining} left",
-            )
-        self._bar.set_description_str(epoch, refresh=False)
-        self._bar.postfix = numbers
-        self._bar.update(step - self._bar.n)
 
-    def initialized(self, checkpoint: str, left_out: list[str]) -> None:
-        """Prints where the initial weights come from, and which variables start anew."""
-        exceptions = f", except for {', '.join(left_out)}" if left_out else ""
-        print(printable(f"initial weights from {checkpoint}{exceptions}"), flush=True)
-
-    def evaluated(self, evaluation) -> None:
-        """Prints an evaluation above the bar."""
-        print_evaluation(evaluation, self._split_name)
-
-
-def print_plan(net: str, dataset: Dataset, schedule: Schedule) -> None:
-    """Prints what was chosen for one of the paper's nets, and what unbalanced classes ask for."""
+def print_plan(plan) -> None:
+    """Prints what a training.plan.Plan has chosen for one of the paper's nets, and what unbalanced
+    classes ask for."""
+    schedule, net = plan.schedule, plan.settings["net"]
     if net != DEFAULT_NET:
         print(
-            f"{net} at {dataset.resize_dim} x {dataset.resize_dim} pixels, recipe "
+            f"{net} at {plan.model.resize_dim} x {plan.model.resize_dim} pixels, recipe "
             f"{schedule.recipe.name}, {schedule.num_epochs:g} epochs, batch size "
             f"{schedule.batch_size}",
             flush=True,
         )
-    if not schedule.class_weights and (imbalance := describe_imbalance(dataset)):
+    if not schedule.class_weights and (imbalance := describe_imbalance(plan.dataset)):
         print(f"{imbalance} (--class_weights)", file=sys.stderr)
 
 
@@ -107,9 +86,9 @@ def print_evaluation(evaluation, split_name: str) -> None:
 def print_report(results: dict, run_dir: Path) -> None:
     """Prints the results of a run, as stored in results.json."""
     low, high = results["accuracy_interval_95"]
-    split = results["split"]
-    classes = [f"{name} {percent(share)}" for name, share in results["class_accuracies"].items()]
-    rows = [
+    split, speed = results["split"], results.get("images_per_second")
+    classes = [f"{name} {percent(part)}" for name, part in results["class_accuracies"].items()]
+    rows: list[tuple[str, ...]] = [
         (
             f"{split} accuracy",
             f"{results['accuracy']:.2%} (95% interval {low:.2%} to {high:.2%}, "
@@ -119,29 +98,24 @@ def print_report(results: dict, run_dir: Path) -> None:
         ("per class", "  ".join(classes[:5])),
         *(("", "  ".join(classes[i : i + 5])) for i in range(5, len(classes), 5)),
         ("parameters", f"{results['parameters']:,}"),
+        *([("training speed", f"{speed:,.0f} images/s")] if speed else []),
+        ("checkpoint", results["checkpoint"]),
+        ("in TensorBoard", tensorboard_command(run_dir)),
     ]
-    if results.get("images_per_second"):
-        rows.append(("training speed", f"{results['images_per_second']:,.0f} images/s"))
-    rows.append(("checkpoint", results["checkpoint"]))
-    rows.append(("in TensorBoard", tensorboard_command(run_dir)))
-    print()
-    width = max(len(name) for name, _ in rows)
-    for name, text in rows:
-        print(f"{name:<{width}}  {printable(text)}")
+    print(f"\n{aligned(rows, left=(0, 1))}")
 
 
 def print_classes(results: dict) -> None:
     """Prints precision and recall per class, the confusion matrix and the calibration error."""
-    names = list(results["class_images"])
-    rows = [("class", "images", "precision", "recall")]
-    for name in names:
-        shares = results["class_precisions"][name], results["class_accuracies"][name]
-        rows.append((name, f"{results['class_images'][name]:,}", *map(percent, shares)))
-    print(f"\n{aligned(rows, left=(0,))}")
-    counts = results["confusion_matrix"]
-    if len(names) <= MOST_COLUMNS:
-        matrix = [("", *names)]
-        matrix += [(name, *map(str, row)) for name, row in zip(names, counts, strict=True)]
+    precisions, recalls = results["class_precisions"], results["class_accuracies"]
+    rows = [
+        (name, f"{images:,}", percent(precisions[name]), percent(recalls[name]))
+        for name, images in results["class_images"].items()
+    ]
+    print("\n" + aligned([("class", "images", "precision", "recall"), *rows], left=(0,)))
+    if len(rows) <= MAX_COLUMNS:
+        counts = zip(precisions, results["confusion_matrix"], strict=True)
+        matrix = [("", *precisions), *((name, *map(str, row)) for name, row in counts)]
         print(f"\ntrue class (rows), predicted class (columns)\n{aligned(matrix, left=(0,))}")
     print(
         f"\nexpected calibration error {results['calibration_error']:.2%} "
@@ -149,9 +123,9 @@ def print_classes(results: dict) -> None:
     )
 
 
-def percent(share: float | None) -> str:
-    """A share of 0..1 as a percentage; a dash for None."""
-    return "-" if share is None else f"{share:.1%}"
+def percent(fraction: float | None) -> str:
+    """A fraction of 0..1 as a percentage; a dash for None."""
+    return "-" if fraction is None else f"{fraction:.1%}"
 
 
 def aligned(lines: list[tuple[str, ...]], left: tuple[int, ...]) -> str:
@@ -169,9 +143,7 @@ def aligned(lines: list[tuple[str, ...]], left: tuple[int, ...]) -> str:
 
 def tensorboard_command(run_dir: Path) -> str:
     """The command that shows a run in the TensorBoard of this Python's environment."""
-    program = Path(sys.executable).with_name("tensorboard")
-    if shutil.which("tensorboard") == str(program):
-        program = Path("tensorboard")
-    elif program.is_relative_to(Path.cwd()):
-        program = program.relative_to(Path.cwd())
-    return shlex.join([str(program), "--logdir", str(run_dir)])
+    program = str(Path(sys.executable).with_name("tensorboard"))
+    if shutil.which("tensorboard") == program:
+        program = "tensorboard"
+    return shlex.join([program.removeprefix(f"{Path.cwd()}/"), "--logdir", str(run_dir)])

@@ -1,7 +1,5 @@
 """Draws a class activation map over an image: where the net found a class."""
 
-from __future__ import annotations
-
 import numpy as np
 from PIL import Image
 
@@ -21,14 +19,13 @@ def draw_heatmap(square: np.ndarray, activations: np.ndarray, seen: float) -> Im
     Args:
       square: uint8 [SIDE, SIDE, 3], the central square of an image.
       activations: float32 [height, width], 0 or more, final_conv's map of one class.
-      seen: share of the square's side that the net's central crop covers, 0..1.
+      seen: fraction of the square's side that the net's central crop covers, 0..1.
     """
     side = round(SIDE * seen)
     edge = (SIDE - side) // 2
-    strength = activations / max(float(activations.max()), 1e-12)
-    large = Image.fromarray(strength.astype(np.float32)).resize((side, side), Image.BICUBIC)
-    heat = np.zeros([SIDE, SIDE], np.float32)
-    heat[edge : edge + side, edge : edge + side] = np.clip(np.asarray(large), 0, 1)
+    small = Image.fromarray(activations / max(float(activations.max()), 1e-12))
+    large = np.asarray(small.resize((side, side), Image.Resampling.BICUBIC)).clip(0, 1)
+    heat = np.pad(large, (edge, SIDE - side - edge))
     stops = np.linspace(0, 1, len(COLORS))
     colors = np.stack([np.interp(heat, stops, channel) for channel in COLORS.T], axis=-1)
     opacity = OPACITY * heat[..., None]

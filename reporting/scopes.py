@@ -1,82 +1,55 @@
 """The parameters, cost and savings of the net's variable scopes, counted on its graph."""
 
-from __future__ import annotations
-
 import copy
 import functools
+import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import tensorflow.compat.v1 as tf
 
 from squeezenet_model import SqueezeNetModel
 
 
-@dataclass(frozen=True)
-class Convolution:
-    """A convolution of the graph, and its variable scope.
+class Scope(NamedTuple):
+    """A variable scope: a convolution, or several of them, such as a fire module.
 
     Attributes:
-      scope: its variable scope, such as "fire1/squeeze".
-      kernel: height, width, input channels, filters.
+      scope: its name, such as "fire1/squeeze".
       output: height, width, channels.
+      kernel: of a convolution: height, width, input channels, filters.
+      inside: the convolutions of a fire module, in the order they run.
     """
 
     scope: str
-    kernel: tuple[int, int, int, int]
-    output: tuple[int, int, int]
+    output: tuple[int, ...] = ()
+    kernel: tuple[int, ...] = ()
+    inside: tuple["Scope", ...] = ()
+
+    @property
+    def convolutions(self) -> tuple["Scope", ...]:
+        """Those inside, or the one that it is."""
+        return self.inside or (self,)
 
     @property
     def parameters(self) -> int:
         """The chapter's P, section C: weights, and one bias per filter."""
-        return math.prod(self.kernel) + self.kernel[-1]
-
-    @property
-    def formula(self) -> str:
-        """The same in the chapter's notation: height x width x filters x inputs + filters."""
-        height, width, inputs, filters = self.kernel
-        return f"{height} x {width} x {filters} x {inputs} + {filters}"
+        return sum(math.prod(part.kernel) + part.kernel[-1] for part in self.convolutions)
 
     @property
     def multiply_adds(self) -> int:
         """Pairs of a multiplication and an addition, for one image."""
-        return math.prod(self.kernel) * math.prod(self.output[:2])
-
-
-@dataclass(frozen=True)
-class Module:
-    """A top-level scope: one convolution, or a fire module of three.
-
-    Attributes:
-      scope: its variable scope, such as "fire1".
-      convolutions: the convolutions inside, in the order they run.
-      output: height, width, channels.
-    """
-
-    scope: str
-    convolutions: tuple[Convolution, ...]
-    output: tuple[int, int, int]
+        return sum(math.prod(part.kernel + part.output[:2]) for part in self.convolutions)
 
     @property
-    def parameters(self) -> int:
-        """Of all convolutions inside."""
-        return sum(convolution.parameters for convolution in self.convolutions)
-
-    @property
-    def multiply_adds(self) -> int:
-        """Of all convolutions inside, for one image."""
-        return sum(convolution.multiply_adds for convolution in self.convolutions)
-
-    @property
-    def plain(self) -> Convolution:
-        """The plain 3x3 convolution with the same input and output.
+    def plain_parameters(self) -> int:
+        """Those of a plain 3x3 convolution with the same input and output.
 
         A larger kernel (conv1 of v1.0 has 7x7) stays as it is.
         """
         height, width, inputs, _ = self.convolutions[0].kernel
-        kernel = max(3, height), max(3, width), inputs, self.output[-1]
-        return Convolution(self.scope, kernel, self.output)
+        return Scope("", kernel=(max(3, height), max(3, width), inputs, self.output[-1])).parameters
 
 
 @functools.lru_cache(maxsize=1)  # drawn_graph and modules read the same graph
@@ -86,10 +59,10 @@ def chapter_graph(model: SqueezeNetModel) -> tf.Graph:
     The training graph has a copy of the net for each tower, and their gradients, which would hide
     the net.
     """
-    with tf.Graph().as_default() as graph:
-        shape = [None, model.resize_dim, model.resize_dim, 3]
-        inputs = tf.placeholder(tf.float32, shape, name="input")
-        labels = tf.placeholder(tf.int32, [None], name="labels")
+    # A variable of TF1's first kind is read by an Identity, which can be left out of a graph.
+    with tf.Graph().as_default() as graph, tf.variable_scope("", use_resource=False):
+        inputs = tf.placeholder(tf.float32, [None, model.resize_dim, model.resize_dim, 3], "input")
+        labels = tf.placeholder(tf.int32, [None], "labels")
         copy.copy(model).run_model_setup(inputs, labels, is_training=False)
     return graph
 
@@ -102,48 +75,39 @@ def drawn_graph(model: SqueezeNetModel) -> tf.GraphDef:
     same color, but only if the scopes inside them match first; so a convolution must contain none.
     """
     graph = chapter_graph(model)
-    outputs = ("predictions", "loss", "accuracy")
-    ends = [
-        operation.name
-        for operation in graph.get_operations()
-        if operation.name.split("/")[0] in outputs
-    ]
+    names = [operation.name for operation in graph.get_operations()]
+    ends = [name for name in names if name.startswith(("predictions", "loss", "accuracy"))]
     computing = tf.graph_util.extract_sub_graph(graph.as_graph_def(add_shapes=True), ends)
-    read_from = {node.name: node.input[0] for node in computing.node if node.op == "ReadVariableOp"}
-    drawn = tf.GraphDef(versions=computing.versions)
-    for node in computing.node:
-        if node.name not in read_from:
-            inputs = [read_from.get(name, name) for name in node.input]
-            del node.input[:]
-            node.input.extend(inputs)
-            drawn.node.append(node)
-    return drawn
+    kept = [name for name in names if not name.endswith("/read")]
+    return tf.graph_util.remove_training_nodes(computing, kept)
 
 
-def modules(model: SqueezeNetModel) -> list[Module]:
+def modules(model: SqueezeNetModel) -> list[Scope]:
     """The top-level scopes of a net in the order they run, read from its graph."""
-    graph = chapter_graph(model)
-    found: dict[str, list[Convolution]] = {}
-    outputs = {}
-    for operation in graph.get_operations():
-        top = operation.name.split("/")[0]
-        if operation.type == "Conv2D":
-            kernel = tuple(operation.inputs[1].shape.as_list())
-            output = tuple(operation.outputs[0].shape.as_list()[1:])
-            scope = operation.name.removesuffix("/Conv2D")
-            found.setdefault(top, []).append(Convolution(scope, kernel, output))
-        if top in found and operation.type in ("Relu", "ConcatV2"):
-            outputs[top] = tuple(operation.outputs[0].shape.as_list()[1:])
-    return [Module(top, tuple(inside), outputs[top]) for top, inside in found.items()]
+    convolutions = [
+        Scope(
+            operation.name.removesuffix("/Conv2D"),
+            output=tuple(operation.outputs[0].shape.as_list()[1:]),
+            kernel=tuple(operation.inputs[1].shape.as_list()),
+        )
+        for operation in chapter_graph(model).get_operations()
+        if operation.type == "Conv2D"
+    ]
+    net = []
+    for top, parts in itertools.groupby(convolutions, lambda part: part.scope.split("/")[0]):
+        first, *others = parts
+        output = (*first.output[:2], sum(part.output[-1] for part in others))
+        net.append(Scope(top, output, inside=(first, *others)) if others else first)
+    return net
 
 
-def squeeze_ratio(net: list[Module]) -> float:
+def squeeze_ratio(net: list[Scope]) -> float:
     """Filters of all squeeze layers divided by output channels of all fire modules (0 if none).
 
     The paper's SR (section 5.2) for the whole net, whose fire modules may have different ratios.
     """
-    fires = [module for module in net if len(module.convolutions) > 1]
-    squeezed = sum(module.convolutions[0].kernel[-1] for module in fires)
+    fires = [module for module in net if module.inside]
+    squeezed = sum(module.inside[0].output[-1] for module in fires)
     return squeezed / max(1, sum(module.output[-1] for module in fires))
 
 
@@ -159,18 +123,15 @@ def tags(scopes: Sequence[str]) -> dict[str, str]:
     Returns:
       {"conv1": "scope1_conv1", "fire1/squeeze": "scope2_fire1/1_squeeze", ...}
     """
-    modules: dict[str, list[str]] = {}
-    for scope in scopes:
-        modules.setdefault(scope.split("/")[0], []).append(scope)
-    found = {}
-    for place, (top, inside) in enumerate(modules.items(), start=1):
+    found: dict[str, str] = {}
+    tops = itertools.groupby(scopes, lambda scope: scope.split("/")[0])
+    for place, (_, inside) in enumerate(tops, start=1):
         for number, scope in enumerate(inside, start=1):
-            _, slash, name = scope.partition("/")
-            found[scope] = f"scope{place}_{top}" + (f"/{number}_{name}" if slash else "")
+            found[scope] = f"scope{place}_" + scope.replace("/", f"/{number}_", 1)
     return found
 
 
-def table(net: list[Module]) -> list[dict]:
+def table(net: list[Scope]) -> list[dict]:
     """A row per scope, each fire module followed by the scopes inside it, and a row of totals.
 
     Args:
@@ -178,45 +139,46 @@ def table(net: list[Module]) -> list[dict]:
 
     Returns:
       Dictionaries with the keys scope; output, [height, width, channels] (None in the last row);
-      formula, the chapter's for a convolution (None for sums); parameters; bytes, as float32;
-      multiply_adds, for one image; parameters_share and multiply_adds_share, of the net's total,
-      0..1; plain_parameters, of a plain 3x3 convolution with the same input and output, and saved,
-      the ratio of these to parameters (None inside a fire module).
+      formula, the chapter's for a convolution: height x width x filters x inputs + filters (None
+      for sums); parameters; bytes, as float32; multiply_adds, for one image; parameters_share and
+      multiply_adds_share, of the net's total, 0..1; plain_parameters, of a plain 3x3 convolution
+      with the same input and output, and saved, the ratio of these to parameters (None inside a
+      fire module).
     """
-    parameters = sum(module.parameters for module in net)
-    multiply_adds = sum(module.multiply_adds for module in net)
+    total = Scope("total", inside=tuple(part for module in net for part in module.convolutions))
 
-    def row(scope, output, part, formula, plain):
+    def row(part: Scope, plain: int | None = None) -> dict:
         return {
-            "scope": scope,
-            "output": output and list(output),
-            "formula": formula,
+            "scope": part.scope,
+            "output": list(part.output) or None,
+            "formula": "{0} x {1} x {3} x {2} + {3}".format(*part.kernel) if part.kernel else None,
             "parameters": part.parameters,
-            "parameters_share": part.parameters / parameters,
+            "parameters_share": part.parameters / total.parameters,
             "bytes": part.parameters * tf.float32.size,
             "multiply_adds": part.multiply_adds,
-            "multiply_adds_share": part.multiply_adds / multiply_adds,
+            "multiply_adds_share": part.multiply_adds / total.multiply_adds,
             "plain_parameters": plain,
             "saved": plain and plain / part.parameters,
         }
 
     rows = []
     for module in net:
-        first, *others = module.convolutions
-        rows.append(
-            row(
-                module.scope,
-                module.output,
-                module,
-                None if others else first.formula,
-                module.plain.parameters,
-            )
-        )
-        rows += [
-            row(part.scope, part.output, part, part.formula, None)
-            for part in module.convolutions
-            if others
-        ]
-    whole = Module("total", tuple(part for module in net for part in module.convolutions), None)
-    plain = sum(module.plain.parameters for module in net)
-    return [*rows, row("total", None, whole, None, plain)]
+        rows += [row(module, module.plain_parameters), *(row(part) for part in module.inside)]
+    return [*rows, row(total, sum(module.plain_parameters for module in net))]
+
+
+def texts(row: dict) -> tuple[str, ...]:
+    """A row of `table` as it is shown: scope (indented inside a fire module), output, parameters,
+    their share, plain 3x3, saved, formula, bytes, multiply-adds, their share."""
+    return (
+        ("  " if "/" in row["scope"] else "") + row["scope"],
+        "x".join(map(str, row["output"] or [])),
+        f"{row['parameters']:,}",
+        f"{row['parameters_share']:.1%}",
+        f"{row['plain_parameters']:,}" if row["plain_parameters"] else "",
+        f"{row['saved']:.1f}x" if row["saved"] else "",
+        row["formula"] or "",
+        f"{row['bytes']:,}",
+        f"{row['multiply_adds']:,}",
+        f"{row['multiply_adds_share']:.1%}",
+    )

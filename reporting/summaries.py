@@ -4,10 +4,8 @@ TF1's summary operations would have to run in the training graph; these messages
 numpy arrays outside of it.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -16,14 +14,11 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import summary as custom_scalar
 from tensorboard.plugins.histogram.summary_v2 import histogram_pb
 from tensorboard.plugins.hparams import api
-from tensorboard.plugins.text.metadata import create_summary_metadata
+from tensorboard.plugins.text.summary_v2 import text_pb
 
-from data import printable
+from base import printable
 from reporting.figures import png
-from reporting.scopes import Module, squeeze_ratio, table
-
-if TYPE_CHECKING:
-    from google.protobuf.message import Message
+from reporting.scopes import Scope, squeeze_ratio, table, texts
 
 # The settings that the HParams tab compares. More than four columns would push the accuracy and the
 # loss out of a window of 1,500 pixels; the Text tab has the other settings.
@@ -33,7 +28,7 @@ CHARTS = {
     "update-to-weight ratio": "kernel/update_ratio",
     "norm of the kernels": "kernel/norm",
     "norm of the gradients": "kernel/gradient_norm",
-    "share of zero ReLU outputs": "activation/zeros",
+    "fraction of zero ReLU outputs": "activation/zeros",
 }
 
 
@@ -44,53 +39,38 @@ def histograms(arrays: dict[str, np.ndarray]) -> tf.Summary:
 
 def image(tag: str, image: Image.Image) -> tf.Summary:
     """An image of the Images and Time Series tabs."""
-    encoded = tf.Summary.Image(
-        height=image.height, width=image.width, encoded_image_string=png(image)
-    )
-    return tf.Summary(value=[tf.Summary.Value(tag=tag, image=encoded)])
+    content = {
+        "height": image.height,
+        "width": image.width,
+        "encoded_image_string": png(image),
+    }
+    return tf.Summary(value=[{"tag": tag, "image": content}])
 
 
-def text(tag: str, markdown: str) -> tf.Summary:
-    """A panel of the Text tab."""
-    metadata = tf.SummaryMetadata.FromString(
-        create_summary_metadata(tag, description="").SerializeToString()
-    )
-    tensor = tf.make_tensor_proto(markdown, dtype=tf.string)
-    return tf.Summary(value=[tf.Summary.Value(tag=tag, metadata=metadata, tensor=tensor)])
-
-
-def markdown_table(titles: tuple[str, ...], rows: list[tuple]) -> str:
-    """A table for a text panel."""
+def text_table(tag: str, titles: tuple[str, ...], rows: Iterable[tuple]) -> tf.Summary:
+    """A table, as a panel of the Text tab."""
     lines = [titles, ["---"] * len(titles), *rows]
-    return "\n".join("| " + " | ".join(map(printable, line)) + " |" for line in lines)
+    cells = "\n".join("| " + " | ".join(map(printable, line)) + " |" for line in lines)
+    return merged(text_pb(tag, cells))
 
 
-def settings_table(settings: dict) -> str:
-    """The content of settings.json, for a text panel."""
-    return markdown_table(("setting", "value"), list(settings.items()))
-
-
-def scopes_table(net: list[Module]) -> str:
-    """The table of variable scopes, for a text panel; inner scopes are indented."""
+def scopes_table(net: list[Scope]) -> tf.Summary:
+    """The table of variable scopes, in the Text tab; inner scopes are indented."""
     titles = ("scope", "output", "parameters", "share", "multiply-adds", "plain 3x3", "saved")
-    rows = []
-    for row in table(net):
-        *outside, name = row["scope"].split("/")
-        rows.append(
-            (
-                "&emsp;" * len(outside) + name,
-                " x ".join(map(str, row["output"] or [])),
-                f"{row['parameters']:,}",
-                f"{row['parameters_share']:.1%}",
-                f"{row['multiply_adds']:,}",
-                f"{row['plain_parameters']:,}" if row["plain_parameters"] else "",
-                f"{row['saved']:.1f}x" if row["saved"] else "",
-            )
+    rows = [
+        (
+            "&emsp;" * scope.count("/") + scope.split("/")[-1],
+            output.replace("x", " x "),
+            *(parameters, share, multiply_adds, *plain),
         )
-    return markdown_table(titles, rows)
+        for scope, output, parameters, share, *plain, _, _, multiply_adds, _ in map(
+            texts, table(net)
+        )
+    ]
+    return text_table("scopes", titles, rows)
 
 
-def scope_charts(net: list[Module], tags: dict[str, str]) -> tf.Summary:
+def scope_charts(net: list[Scope], tags: dict[str, str]) -> tf.Summary:
     """The layout of the Custom Scalars tab: each fire module's convolutions in one chart.
 
     TensorBoard merges the layouts of several runs, and shows equal charts once.
@@ -99,35 +79,44 @@ def scope_charts(net: list[Module], tags: dict[str, str]) -> tf.Summary:
       net: its modules.
       tags: what `reporting.scopes.tags` returns.
     """
-    categories = []
-    for title, ending in CHARTS.items():
-        charts = []
-        for module in net:
-            inside = [tags[convolution.scope] for convolution in module.convolutions]
-            if len(inside) > 1:
-                content = layout_pb2.MultilineChartContent(
-                    tag=[f"{tag}/{ending}$" for tag in inside]
-                )
-                charts.append(layout_pb2.Chart(title=module.scope, multiline=content))
-        categories.append(layout_pb2.Category(title=title, chart=charts))
-    return custom_scalar.pb(layout_pb2.Layout(category=categories))
+    categories = [
+        {
+            "title": title,
+            "chart": [
+                {
+                    "title": module.scope,
+                    "multiline": {
+                        "tag": [f"{tags[part.scope]}/{ending}$" for part in module.inside]
+                    },
+                }
+                for module in net
+                if module.inside
+            ],
+        }
+        for title, ending in CHARTS.items()
+    ]
+    return merged(custom_scalar.pb(layout_pb2.Layout(category=categories)))
 
 
-def hparams(settings: dict, net: list[Module], run_dir: Path) -> tf.Summary:
+def hparams(settings: dict, net: list[Scope], run_dir: Path) -> tf.Summary:
     """The row of a run in the HParams tab, and the columns of that table.
 
     TensorBoard takes the columns from one of the runs, and its parallel coordinates leave out runs
     that lack a column. So every run has the same columns, and fills them all.
     """
-    values = {name: settings[name] for name in COMPARED if name in settings}
+    values = {name: settings[name] for name in COMPARED}
     values["squeeze_ratio"] = round(squeeze_ratio(net), 5)
-    columns = [api.HParam(name) for name in values]
-    metrics = [api.Metric(tag) for tag in ("accuracy", "loss")]
     # The folder's name first, since TensorBoard truncates; its parent tells equal names apart.
     trial = f"{run_dir.name} in {run_dir.parent}"
-    return merged(api.hparams_config_pb(columns, metrics), api.hparams_pb(values, trial_id=trial))
+    return merged(
+        api.hparams_config_pb(
+            hparams=[api.HParam(name) for name in values],
+            metrics=[api.Metric("accuracy"), api.Metric("loss")],
+        ),
+        api.hparams_pb(values, trial_id=trial),
+    )
 
 
-def merged(*tensorboards: Message) -> tf.Summary:
+def merged(*summaries) -> tf.Summary:
     """Merges TensorBoard's messages into one of TensorFlow's, which has its own message class."""
-    return tf.Summary.FromString(b"".join(part.SerializeToString() for part in tensorboards))
+    return tf.Summary.FromString(b"".join(part.SerializeToString() for part in summaries))

@@ -5,113 +5,57 @@ makes of the test images beside the checkpoint itself. All of them take images a
 stored, with values of 0..255: crop and standardization are inside. The names of the classes are in
 labels.txt, and within the files of all formats but frozen_graph.
 
-  saved_model    for TensorFlow and its servers: image files or pixels -> labels, probabilities
+  saved_model    for TensorFlow and its servers: image files or pixels -> labels, probabilities;
+                 unlike tools.predict, it reads neither TIFF nor AVIF, does not turn photos upright
+                 as their EXIF data say, and shows transparent parts of a GIF on black
   frozen_graph   one GraphDef with the weights in it, its nodes named as in the chapter
   tflite         for phones (LiteRT), float32
-  tflite_int8    the same in whole numbers, a third of the size
+  tflite_int8    the same in whole numbers, a third of the size; needs the run's images, to
+                 calibrate it on, where all others can do with noise, to compare them on
   onnx           for all other runtimes
-  checkpoint     only weights and settings: a run's folder to hand on
 """
-
-from __future__ import annotations
 
 import argparse
 import importlib.util
+import math
 import shutil
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable
+import timeit
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 if not __package__:  # started as `python path/to/tools/export.py`
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import data
+from base import UserError, printable
+from base.program import Parser, local_path, run
+from base.runtime import CHATTER, filtered_stderr, load_tensorflow_quietly
+from data.images import ImageFiles
+from exports import PACKAGES
 from reporting.console import aligned, percent
-from training import RunError
-from training.command import Parser, local_path, run_command
-from training.run_dir import PRETRAINED, write_text
-from training.runtime import load_tensorflow_quietly
+from saved.run_dir import PRETRAINED
+from tools.predict import find_files
+from training.batches import records_to_images
 
-if TYPE_CHECKING:  # they take seconds to import
-    import numpy as np
-
-    from tools.serving import ServingNet
-    from training.saved_run import Run
-
-
-class Format(NamedTuple):
-    """The file or folder that a format becomes.
-
-    Attributes:
-      path: its name.
-      packages: those that only this format needs.
-      marker: file by which a folder is known as such an export; None for a format of one file.
-    """
-
-    path: str
-    packages: tuple[str, ...] = ()
-    marker: str | None = None
-
-
-FORMATS = {
-    "saved_model": Format("saved_model", marker="saved_model.pb"),
-    "frozen_graph": Format("frozen_graph.pb"),
-    "tflite": Format("squeezenet.tflite", ("ai_edge_litert",)),
-    "tflite_int8": Format("squeezenet_int8.tflite", ("ai_edge_litert",)),
-    "onnx": Format("squeezenet.onnx", ("tf2onnx", "onnxruntime")),
-    "checkpoint": Format("checkpoint", marker="settings.json"),
-}
+CONVERTERS_CHATTER = rf"{CHATTER}|fully_quantize:|INFO: Created TensorFlow Lite"
 CALIBRATION_IMAGES = 500
-NOISE_IMAGES = 256  # to compare with where the test images are not at hand
-MOST_COMPARED_BYTES = 1 << 28  # of test images: 1,365 of 256 x 256, all of CIFAR-10
-BATCH_SIZE = 250
+NOISE_IMAGES = 256
+MAX_COMPARED_BYTES = 1 << 28  # 1,365 images of 256 x 256, all of CIFAR-10's test images
+BATCH_BYTES = 250 * 3 * 32**2  # of images that are classified at once
 TIMED_CALLS = 200
+TITLES = ("format", "bytes", "accuracy", "agrees", "largest difference", "ms an image")
 
-
-class Images(NamedTuple):
-    """What the exports are calibrated on and compared with.
-
-    Attributes:
-      calibration: uint8 [N, 3 * original_dim * original_dim], for int8; None without any.
-      records: the same of other images, where there are others.
-      labels: int32, of the latter; None where they are unknown.
-      what: what the latter are, for the user.
-    """
-
-    calibration: np.ndarray | None
-    records: np.ndarray
-    labels: np.ndarray | None
-    what: str
-
-
-class Comparison(NamedTuple):
-    """What an export makes of the test images.
-
-    Attributes:
-      name: format, and what it was given.
-      size: bytes on disk.
-      accuracy: share predicted right, 0..1; None where no labels are at hand.
-      agreement: share predicted as the checkpoint does, 0..1.
-      difference: the largest between any probability and the checkpoint's.
-      milliseconds: median for one image.
-    """
-
-    name: str
-    size: int
-    accuracy: float | None
-    agreement: float
-    difference: float
-    milliseconds: float
+Probabilities = Callable[[np.ndarray], np.ndarray]
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     parser = Parser(
-        prog="tools.export",
+        prog="python -m tools.export",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -122,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
         default=PRETRAINED,
         help="a run's folder, or a checkpoint in one (default: the included CIFAR-10 model)",
     )
-    add("--formats", nargs="+", choices=FORMATS, default=list(FORMATS), help="default: all")
+    add("--formats", nargs="+", choices=PACKAGES, default=list(PACKAGES), help="default: all")
     add("--out", type=local_path, help="folder to write to (default: export in the run's folder)")
     add(
         "--data_dir",
@@ -130,213 +74,128 @@ def main(arguments: list[str] | None = None) -> int:
         help="folder of the images' files, if they are not where they "
         "were when the run was trained; for published weights any folder of photos",
     )
-    return run_command(parser.prog, export, parser.parse_args(arguments))
+    flags = parser.parse_args(arguments)
+    return run(parser.prog, lambda: export(flags))
 
 
-def export(flags: argparse.Namespace) -> int:
-    """Writes, compares and prints; returns the exit code, 0.
+def export(flags: argparse.Namespace) -> None:
+    """Writes, compares and prints.
 
     Raises:
-      DataError, RunError: with a sentence for the user.
+      UserError: a package or the images are missing, or something is in the way.
     """
-    check_packages(flags.formats)
-    load_tensorflow_quietly()
-    import tensorflow.compat.v1 as tf
-
-    from tools import serving
-    from tools.labels import LABELS_NAME, labels_text
-    from training.checkpoints import reason
-    from training.saved_run import load_run
-
-    run = load_run(flags.run_dir)
-    images = find_images(run, flags)
-    out = flags.out or run.output_dir / "export"
-    formats = list(dict.fromkeys(flags.formats))
-    check_targets(out, formats)
-    with serving.ServingNet(run) as net:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=out) as new:
-                rows = write_and_compare(net, formats, Path(new), images)
-                for name in formats:  # all of them are complete
-                    replace(Path(new, FORMATS[name].path), out / FORMATS[name].path)
-                write_text(out / LABELS_NAME, labels_text(net.class_names))
-        except (OSError, tf.errors.OpError) as error:
-            raise RunError(
-                f"{out}: cannot be written ({getattr(error, 'strerror', None) or reason(error)}); "
-                "free some space or fix the disk, or give another --out."
-            ) from error
-    print(shown(rows))
-    if images.labels is None:
-        print(
-            f"\ncompared on {len(images.records):,} {images.what}, as the test images are missing"
+    needed = [package for name in flags.formats for package in PACKAGES[name]]
+    if missing := [package for package in needed if importlib.util.find_spec(package) is None]:
+        raise UserError(
+            f"--formats {' '.join(flags.formats)}: needs the package {missing[0]}; run `pip "
+            "install -r requirements-export.txt`, or choose other formats."
         )
-    if "saved_model" in formats:
-        print(f"\nunlike tools.predict, {serving.FILES_DIFFER}")
-    print(f"\nwritten to {out}")
-    return 0
+    load_tensorflow_quietly()
+    from exports.formats import FORMATS
+    from exports.labels import LABELS_NAME, labels_text
+    from saved.run import load_run
+    from training.inference import load_net
+
+    saved = load_run(flags.run_dir)
+    class_names = saved.settings["class_names"]
+    calibration, images, labels = find_images(saved.settings, flags)
+    out = flags.out or saved.output_dir / "export"
+    out.mkdir(parents=True, exist_ok=True)
+    with (
+        load_net(saved) as net,
+        tempfile.TemporaryDirectory(dir=out) as new,
+        filtered_stderr(CONVERTERS_CHATTER),
+    ):
+        checkpoint = Path(saved.checkpoint)
+        files = checkpoint.parent.glob(f"{checkpoint.name}.*")
+        runs = [("checkpoint", [*files], net.probabilities)]
+        for each in [FORMATS[name] for name in dict.fromkeys(flags.formats)]:
+            path, place = Path(new, each.path), out / each.path
+            if place.is_dir() and not (place / "saved_model.pb").is_file():
+                raise UserError(f"{place}: is there, but no earlier export; give another --out.")
+            each.write(net, path, class_names, calibration)
+            read = each.run(path)
+            runs += [(name, [path, *path.rglob("*")], read[name]) for name in read]
+        expected = classify(net.probabilities, images)
+        rows = [compare(*each, images, labels, expected) for each in runs]
+        Path(new, LABELS_NAME).write_bytes(labels_text(class_names).encode())
+        for path in list(Path(new).iterdir()):  # all of them are complete
+            if (out / path.name).is_dir():
+                shutil.rmtree(out / path.name)
+            path.replace(out / path.name)
+    print(f"{aligned([TITLES, *rows], left=(0,))}\n")
+    if labels is None:
+        what = f"photos of {flags.data_dir}" if flags.data_dir else "images of noise"
+        print(printable(f"compared on {len(images):,} {what}, as the test images are missing"))
+    print(f"written to {printable(out)}")
 
 
-def check_packages(formats: list[str]) -> None:
-    """Raises RunError when a package is missing that one of the formats needs."""
-    for name in formats:
-        for package in FORMATS[name].packages:
-            if importlib.util.find_spec(package) is None:
-                raise RunError(
-                    f"--formats {name}: needs the package {package}; run `pip install -r "
-                    "requirements-export.txt`, or choose other formats."
-                )
+def find_images(
+    settings: dict, flags: argparse.Namespace
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Images of a run's data set; for weights from elsewhere, any photos; or else noise.
 
-
-def check_targets(out: Path, formats: list[str]) -> None:
-    """Raises RunError when something other than an earlier export is in the way."""
-    for name in formats:
-        path, marker = out / FORMATS[name].path, FORMATS[name].marker
-        known = (path / marker).is_file() if marker else path.is_file()
-        if path.is_symlink() or (path.exists() and not known):
-            raise RunError(f"{path}: is there, but no earlier export; give another --out.")
-
-
-def find_images(run: Run, flags: argparse.Namespace) -> Images:
-    """The run's data set; other photos, or noise, where it is not at hand and can be done without.
+    Returns:
+      To calibrate int8 on, uint8 [N, original_dim, original_dim, 3]; to compare with, the same of
+      other images, where there are others; int32 labels of these, or None if they are unknown.
 
     Raises:
-      DataError: int8 is asked for, but there are no images to calibrate it on.
+      UserError: the images are missing, or cannot be read.
     """
-    import numpy as np
+    from saved.run import load_dataset
 
-    from data.images import ImageFiles
-    from tools.predict import find_files
-    from training.saved_run import load_dataset
-
-    dim = run.settings["original_dim"]
-    is_imported = "source" in run.settings  # not trained here: its images are elsewhere
-    if is_imported and flags.data_dir:
-        photos = ImageFiles(find_files([str(flags.data_dir)]), dim)
-        chosen = evenly(len(photos), 2 * CALIBRATION_IMAGES)
-        halves = photos[chosen[::2]], photos[chosen[1::2] if len(chosen) > 1 else chosen]
-        return Images(*halves, None, f"photos of {flags.data_dir}")
+    dim, labels = settings["original_dim"], None
     try:
-        run_dir = Path(run.checkpoint).parent
-        dataset = load_dataset(run.settings, flags.data_dir, may_download=False, run_dir=run_dir)
-    except data.DataError as error:
-        if flags.data_dir is None and "tflite_int8" not in flags.formats:
-            noise = np.random.default_rng(0).integers(
-                0, 256, [NOISE_IMAGES, 3 * dim * dim], np.uint8
-            )
-            return Images(None, noise, None, "images of noise")
-        if is_imported:
-            raise data.DataError(
-                "--formats tflite_int8: is calibrated on photos; give a folder of some with "
-                "--data_dir, or choose other formats."
-            ) from error
-        raise data.DataError(
-            f"{str(error).rstrip('.')} (tflite_int8 is calibrated on training images, and all "
-            "formats are compared on test images).",
-            error.argument,
-            error.instead,
-        ) from error
-    train, test = dataset.train.records, dataset.test
-    compared = evenly(len(test.labels), MOST_COMPARED_BYTES // (3 * dim * dim))
-    return Images(
-        train[evenly(len(train), CALIBRATION_IMAGES)],
-        test.records[compared],
-        test.labels[compared],
-        "test images",
-    )
+        if "source" not in settings or flags.data_dir is None:
+            dataset = load_dataset(settings, flags.data_dir, may_download=False)
+            train, test, labels = dataset.train.records, dataset.test.records, dataset.test.labels
+        else:  # weights from elsewhere, so their images are, too
+            train = test = ImageFiles(find_files([flags.data_dir]), dim)
+    except UserError:
+        if flags.data_dir or "tflite_int8" in flags.formats:
+            raise
+        shape = NOISE_IMAGES, 3 * dim**2
+        train = test = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    calibration = train[:: math.ceil(len(train) / CALIBRATION_IMAGES)]
+    step = math.ceil(len(test) * 3 * dim**2 / MAX_COMPARED_BYTES)
+    images = records_to_images(test[::step], dim)
+    return records_to_images(calibration, dim), images, labels if labels is None else labels[::step]
 
 
-def evenly(count: int, most: int) -> np.ndarray:
-    """Indices of at most so many of count things, spread over all of them."""
-    import numpy as np
-
-    return np.linspace(0, count - 1, min(count, most)).astype(int)
-
-
-def write_and_compare(
-    net: ServingNet, formats: list[str], folder: Path, images: Images
-) -> list[Comparison]:
-    """Writes the formats into a folder, and reads each again; the checkpoint's own row is first."""
-    from reporting.figures import records_to_images
-    from tools.serving import READERS, WRITERS
-
-    pixels = records_to_images(images.records, net.run.model.original_dim)
-    expected = in_batches(net.probabilities, pixels)
-    saved = Path(net.run.checkpoint)
-    size = sum(file.stat().st_size for file in saved.parent.glob(f"{saved.name}.*"))
-    rows = [compare("checkpoint", size, net.probabilities, pixels, images.labels, expected)]
-    for name in formats:
-        path = folder / FORMATS[name].path
-        WRITERS[name](net, path, images.calibration)
-        for what, function in READERS[name](path).items():
-            rows.append(compare(what, size_of(path), function, pixels, images.labels, expected))
-    return rows
-
-
-def in_batches(function: Callable, images: np.ndarray) -> np.ndarray:
-    """The probabilities of all images."""
-    import numpy as np
-
-    # At the size of CIFAR-10's images BATCH_SIZE of them, of larger ones fewer.
-    size = max(1, BATCH_SIZE * 32**2 // max(32**2, images[0].size // 3))
-    starts = range(0, len(images), size)
-    return np.concatenate([function(images[start : start + size]) for start in starts])
+def classify(probabilities: Probabilities, images: np.ndarray) -> np.ndarray:
+    """The probabilities of all images, a batch at a time: float32 [N, classes]."""
+    batches = min(len(images), math.ceil(images.nbytes / BATCH_BYTES))
+    return np.concatenate([probabilities(batch) for batch in np.array_split(images, batches)])
 
 
 def compare(
     name: str,
-    size: int,
-    function: Callable,
+    files: Iterable[Path],
+    probabilities: Probabilities,
     images: np.ndarray,
     labels: np.ndarray | None,
     expected: np.ndarray,
-) -> Comparison:
-    """What an export makes of the images, beside the checkpoint's probabilities."""
-    probs = in_batches(function, images)
+) -> tuple[str, ...]:
+    """What a format makes of images, as a row below TITLES.
+
+    Args:
+      name: of the format, and what it is given.
+      files: its files, and their folders.
+      probabilities: runs it.
+      images, labels: as `find_images` returns them.
+      expected: float32 [N, classes], what the checkpoint makes of the images.
+    """
+    probs = classify(probabilities, images)
     predictions = probs.argmax(axis=1)
-    times = []
-    for _ in range(TIMED_CALLS):
-        started = time.perf_counter()
-        function(images[:1])
-        times.append(time.perf_counter() - started)
-    return Comparison(
-        name=name,
-        size=size,
-        accuracy=None if labels is None else float((predictions == labels).mean()),
-        agreement=float((predictions == expected.argmax(axis=1)).mean()),
-        difference=float(abs(probs - expected).max()),
-        milliseconds=1_000 * statistics.median(times),
+    seconds = timeit.repeat(lambda: probabilities(images[:1]), number=1, repeat=TIMED_CALLS)
+    return (
+        name,
+        f"{sum(file.stat().st_size for file in files if file.is_file()):,}",
+        percent(None if labels is None else np.mean(predictions == labels)),
+        f"{np.mean(predictions == expected.argmax(axis=1)):.2%}",
+        f"{abs(probs - expected).max():.1e}",
+        f"{1_000 * statistics.median(seconds):.2f}",
     )
-
-
-def size_of(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder."""
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())
-
-
-def replace(new: Path, path: Path) -> None:
-    """Moves a file or folder to its place, where an earlier export may be."""
-    if path.is_dir():
-        shutil.rmtree(path)
-    new.replace(path)
-
-
-def shown(rows: list[Comparison]) -> str:
-    """The comparisons as a table of text."""
-    lines = [("format", "bytes", "accuracy", "agrees", "largest difference", "ms an image")]
-    for row in rows:
-        lines.append(
-            (
-                row.name,
-                f"{row.size:,}",
-                percent(row.accuracy),
-                f"{row.agreement:.2%}",
-                f"{row.difference:.1e}",
-                f"{row.milliseconds:.2f}",
-            )
-        )
-    return aligned(lines, left=(0,))
 
 
 if __name__ == "__main__":

@@ -4,113 +4,88 @@ For each scope: its output, its parameters (as the chapter counts them), its mul
 cost of a plain 3x3 convolution in its place, which is the chapter's argument for the fire module.
 """
 
-from __future__ import annotations
-
 import argparse
+import contextlib
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 if not __package__:  # started as `python path/to/tools/scopes.py`
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import data
-from imagenet import ORIGINAL_DIM, PUBLISHED, class_names
-from reporting.console import aligned
-from training import RunError
-from training.command import Parser, local_path, run_command
-from training.runtime import load_tensorflow_quietly
+from base import UserError, printable
+from base.program import Parser, local_path, run
+from base.runtime import load_tensorflow_quietly
+from imagenet import DEFAULT_NET, ORIGINAL_DIM, RESIZE_DIM, SMALLEST_CROP
+from reporting.console import aligned, percent
+from saved.run_dir import output_dir
 
-if TYPE_CHECKING:  # takes seconds to import
-    from training.saved_run import Run
-
-# The net that `tools.scopes` describes by default: the chapter's, for CIFAR-10.
-CIFAR10_NET = {"original_dim": 32, "resize_dim": 24, "output_size": 10}
+# original_dim, resize_dim, classes
+CIFAR10_SIZES, IMAGENET_SIZES = (32, 24, 10), (ORIGINAL_DIM, RESIZE_DIM, 1_000)
+MAX_IMAGES = 250  # on which filters are dead
+TITLES = (
+    *("scope", "output", "parameters", "share", "plain 3x3", "saved"),
+    *("height x width x filters x inputs + filters", "bytes", "multiply-adds", "share"),
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     parser = Parser(
-        prog="tools.scopes",
+        prog="python -m tools.scopes",
         description="Show a net's variable scopes in numbers, or compare two runs.",
     )
-    run = "a run's folder, or a checkpoint in one"
-    parser.add_argument(
+    either = parser.add_mutually_exclusive_group()
+    run_help = "a run's folder, or a checkpoint in one"
+    either.add_argument(
         "run",
         nargs="?",
         type=local_path,
-        help=f"{run}, or {', '.join(PUBLISHED)} (default: the untrained net for CIFAR-10)",
+        help=f"{run_help}, or an untrained net: {', '.join(SMALLEST_CROP)} (default: the first)",
     )
-    parser.add_argument(
+    either.add_argument(
         "--compare",
         nargs=2,
         type=local_path,
         metavar=("A", "B"),
-        help=f"compare two runs, each {run}: their shapes, the distance between their weights, and "
-        "their dead filters; also saved as an image in B's folder",
+        help=f"compare two runs, each {run_help}: their shapes, the distance between their "
+        "weights, and their dead filters; also saved as an image in B's folder",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead; save no image")
     flags = parser.parse_args(arguments)
-    if flags.run and flags.compare:
-        parser.error("--compare takes two runs after it, and none before it")
-    return run_command(parser.prog, show, flags)
+    return run(parser.prog, lambda: show(flags))
 
 
-def show(flags: argparse.Namespace) -> int:
-    """Prints what the flags ask for; returns the exit code, 0."""
+def show(flags: argparse.Namespace) -> None:
+    """Prints what the flags ask for."""
     load_tensorflow_quietly()
-    if flags.compare:
-        comparison = compare(*flags.compare)
-        print(json.dumps(comparison, indent=2) if flags.json else shown_comparison(comparison))
-        if not flags.json:
-            draw(comparison)
+    from reporting import figures, scopes
+
+    content = compare(*flags.compare) if flags.compare else describe(flags.run or DEFAULT_NET)
+    if flags.json:
+        print(json.dumps(content, indent=2))
+    elif isinstance(content, list):
+        print(aligned([TITLES, *map(scopes.texts, content)], left=(0, 6)))
     else:
-        rows = describe(flags.run)
-        print(json.dumps(rows, indent=2) if flags.json else shown_scopes(rows))
-    return 0
+        print(shown(content))
+        a, b = Path(content["a"]), Path(content["b"])
+        other = a.name if a.parent == b.parent else a.parent.name
+        if image := figures.scopes_comparison(content):  # None without a scope in common
+            figures.write_image(image, output_dir(b.parent) / f"scopes_compared_with_{other}.png")
 
 
-def describe(path: Path | None) -> list[dict]:
-    """The rows of `reporting.scopes.table` for a run, a published net, or the default net."""
+def describe(path: Path | str) -> list[dict]:
+    """The rows of `reporting.scopes.table` for a run, or for an untrained net."""
     from imagenet.nets import NETS
     from reporting.scopes import modules, table
-    from training.saved_run import load_run
+    from saved.run import load_run
 
-    if path is None:
-        model = NETS["squeezenet"](**CIFAR10_NET)
-    elif str(path) in PUBLISHED and not path.exists():
-        published = PUBLISHED[str(path)]
-        model = NETS[published.net](ORIGINAL_DIM, published.resize_dim, len(class_names()))
-    else:
-        model = load_run(path).model
-    return table(modules(model))
-
-
-def shown_scopes(rows: list[dict]) -> str:
-    """The rows as a table of text."""
-    titles = (
-        *("scope", "output", "parameters", "share", "plain 3x3", "saved"),
-        *("height x width x filters x inputs + filters", "bytes", "multiply-adds", "share"),
-    )
-    lines = [titles]
-    for row in rows:
-        inside = "/" in row["scope"]
-        lines.append(
-            (
-                ("  " if inside else "") + row["scope"],
-                "x".join(map(str, row["output"] or [])),
-                f"{row['parameters']:,}",
-                f"{row['parameters_share']:.1%}",
-                f"{row['plain_parameters']:,}" if row["plain_parameters"] else "",
-                f"{row['saved']:.1f}x" if row["saved"] else "",
-                row["formula"] or "",
-                f"{row['bytes']:,}",
-                f"{row['multiply_adds']:,}",
-                f"{row['multiply_adds_share']:.1%}",
-            )
-        )
-    return aligned(lines, left=(0, 6))
+    if str(path) not in NETS or Path(path).exists():
+        return table(modules(load_run(Path(path)).model))
+    sizes = CIFAR10_SIZES if str(path) == DEFAULT_NET else IMAGENET_SIZES
+    return table(modules(NETS[str(path)](*sizes)))
 
 
 def compare(a: Path, b: Path) -> dict:
@@ -121,128 +96,95 @@ def compare(a: Path, b: Path) -> dict:
       scopes: a dictionary per scope with its parameters and output in a and b; None in the one that
         lacks it.
       variables: a dictionary per variable with its shape and norm in a and b, and moved, the norm
-        of the difference as a share of the norm in a (None if the shapes differ).
-      dead_relus: per convolution, the share of filters in a and b that are zero everywhere on the
-        250 of the run's test images or fewer; left out if those images are not available.
+        of the difference as a fraction of the norm in a (None if the shapes differ).
+      dead_relus: per convolution, the fraction of filters in a and b that are zero everywhere on
+        up to MAX_IMAGES of the run's test images; left out if those images are not available.
     """
-    from reporting.scopes import modules, table
-    from training.saved_run import load_run
+    runs = measure(a), measure(b)
 
-    runs = load_run(a), load_run(b)
-    tables = [{row["scope"]: row for row in table(modules(run.model))} for run in runs]
-    parts = [measure(run) for run in runs]
-    scopes = [
-        {
-            "scope": scope,
-            "parameters": [rows.get(scope, {}).get("parameters") for rows in tables],
-            "output": [rows.get(scope, {}).get("output") for rows in tables],
-        }
-        for scope in tables[0] | tables[1]
-    ]
-    weights = [part["weights"] for part in parts]
-    dead = [part["dead_relus"] for part in parts]
+    def pairs(key: str) -> list[tuple[str, list]]:
+        names = runs[0][key] | runs[1][key]
+        return [(name, [run[key].get(name) for run in runs]) for name in names]
+
     return {
-        "a": runs[0].checkpoint,
-        "b": runs[1].checkpoint,
-        "scopes": scopes,
-        "variables": [moved(name, *weights) for name in weights[0] | weights[1]],
-        "dead_relus": [
-            {"scope": scope, "dead": [shares.get(scope) for shares in dead]}
-            for scope in dead[0] | dead[1]
+        "a": runs[0]["checkpoint"],
+        "b": runs[1]["checkpoint"],
+        "scopes": [
+            {
+                "scope": scope,
+                "parameters": [row and row["parameters"] for row in rows],
+                "output": [row and row["output"] for row in rows],
+            }
+            for scope, rows in pairs("rows")
         ],
+        "variables": [moved(name, *arrays) for name, arrays in pairs("weights")],
+        "dead_relus": [{"scope": scope, "dead": pair} for scope, pair in pairs("dead")],
     }
 
 
-def draw(comparison: dict) -> None:
-    """Draws a comparison into the folder of its run B."""
-    from reporting.figures import scopes_comparison, write_image
-    from training.run_dir import output_dir
+def measure(path: Path) -> dict:
+    """What `compare` needs of a run: its checkpoint; the rows of `reporting.scopes.table` by scope;
+    the weights by name; the fractions of dead filters by convolution, as dead."""
+    from reporting.scopes import modules, table
+    from saved.run import load_dataset, load_run
+    from training.batches import records_to_images
+    from training.inference import batch_size_for, load_net
 
-    image = scopes_comparison(comparison)
-    if image is None:
-        print("\nnothing drawn: the two nets have no convolution's scope in common")
-        return
-    a, b = Path(comparison["a"]), Path(comparison["b"])
-    other = a.name if a.parent == b.parent else a.parent.name
-    write_image(image, output_dir(b.parent) / f"scopes_compared_with_{other}.png")
-
-
-def measure(run: Run) -> dict:
-    """The weights of a run by name, and its convolutions' shares of dead filters by scope."""
-    import tensorflow.compat.v1 as tf
-
-    from reporting.scopes import modules
-    from training.evaluation import Evaluator
-    from training.saved_run import load_dataset
-
-    reader = tf.train.load_checkpoint(run.checkpoint)
-    scopes = [part.scope for module in modules(run.model) for part in module.convolutions]
-    names = [f"{scope}/{variable}" for scope in scopes for variable in ("kernel", "bias")]
-    missing = [name for name in names if not reader.has_tensor(name)]
-    if missing:
-        raise RunError(f"{run.checkpoint}: lacks {missing[0]}; it is of another net.")
-    weights = {name: reader.get_tensor(name) for name in names}
-    try:
-        dataset = load_dataset(
-            run.settings, may_download=False, run_dir=Path(run.checkpoint).parent
-        )
-    except (data.DataError, RunError):
-        return {"weights": weights, "dead_relus": {}}
-    with Evaluator(run.model, dataset.test, dataset.class_names) as evaluator:
-        evaluator.restore(run.checkpoint)
-        activations = evaluator.activations()
-    dead = {
-        scope: float((values.max(axis=(0, 1, 2)) == 0).mean())
-        for scope, values in activations.items()
-    }
-    return {"weights": weights, "dead_relus": dead}
-
-
-def moved(name: str, a: dict, b: dict) -> dict:
-    """One variable in two checkpoints."""
-    import numpy as np
-
-    pair = [weights.get(name) for weights in (a, b)]
-    distance = None
-    if all(value is not None for value in pair) and pair[0].shape == pair[1].shape:
-        norm = float(np.linalg.norm(pair[0]))
-        distance = float(np.linalg.norm(pair[1] - pair[0])) / norm if norm else None
+    run, relus = load_run(path), {}
+    with load_net(run) as net, contextlib.suppress(UserError):  # its images may be elsewhere
+        weights = {each.op.name: net.session.run(each) for each in net.variables}
+        records = load_dataset(run.settings, may_download=False).test.records
+        step = 1 + len(records) // batch_size_for(run.model, MAX_IMAGES)
+        relus = net.run(net.relus, records_to_images(records[::step], run.model.original_dim))
+    is_dead = {scope: values.max(axis=(0, 1, 2)) == 0 for scope, values in relus.items()}
     return {
-        "variable": name,
-        "shape": [value if value is None else list(value.shape) for value in pair],
-        "norm": [value if value is None else float(np.linalg.norm(value)) for value in pair],
-        "moved": distance,
+        "checkpoint": run.checkpoint,
+        "rows": {row["scope"]: row for row in table(modules(run.model))},
+        "weights": weights,
+        "dead": {scope: float(filters.mean()) for scope, filters in is_dead.items()},
     }
 
 
-def shown_comparison(comparison: dict) -> str:
+def moved(name: str, a: np.ndarray | None, b: np.ndarray | None) -> dict:
+    """One variable in two checkpoints; None in the one that lacks it."""
+    shapes = [None if value is None else list(value.shape) for value in (a, b)]
+    norms = [None if value is None else float(np.linalg.norm(value)) for value in (a, b)]
+    distance = None
+    if a is not None and b is not None and a.shape == b.shape and norms[0]:
+        distance = float(np.linalg.norm(b - a)) / norms[0]
+    return {"variable": name, "shape": shapes, "norm": norms, "moved": distance}
+
+
+def shown(comparison: dict) -> str:
     """The comparison as two tables of text."""
-    lines = [("scope", "parameters in A", "in B", "output in A", "in B", "dead ReLUs in A", "in B")]
     dead = {row["scope"]: row["dead"] for row in comparison["dead_relus"]}
-    for row in comparison["scopes"]:
-        lines.append(
+    scopes = [
+        ("scope", "parameters in A", "in B", "output in A", "in B", "dead ReLUs in A", "in B"),
+        *(
             (
                 ("  " if "/" in row["scope"] else "") + row["scope"],
-                *("-" if number is None else f"{number:,}" for number in row["parameters"]),
-                *("x".join(map(str, output or [])) for output in row["output"]),
-                *(
-                    "" if share is None else f"{share:.1%}"
-                    for share in dead.get(row["scope"], (None, None))
-                ),
+                *map(cell, [*row["parameters"], *row["output"]]),
+                *map(percent, dead.get(row["scope"], [None, None])),
             )
-        )
-    variables = [("variable", "shape in A", "in B", "norm in A", "in B", "moved by")]
-    for row in comparison["variables"]:
-        variables.append(
-            (
-                row["variable"],
-                *("x".join(map(str, shape or ["-"])) for shape in row["shape"]),
-                *("-" if norm is None else f"{norm:.3f}" for norm in row["norm"]),
-                "-" if row["moved"] is None else f"{row['moved']:.1%}",
-            )
-        )
-    heading = f"A  {comparison['a']}\nB  {comparison['b']}\n"
-    return "\n".join([heading, aligned(lines, left=(0,)), "", aligned(variables, left=(0,))])
+            for row in comparison["scopes"]
+        ),
+    ]
+    variables = [
+        ("variable", "shape in A", "in B", "norm in A", "in B", "moved by"),
+        *(
+            (row["variable"], *map(cell, [*row["shape"], *row["norm"]]), percent(row["moved"]))
+            for row in comparison["variables"]
+        ),
+    ]
+    heading = printable(f"A  {comparison['a']}"), printable(f"B  {comparison['b']}")
+    return "\n".join([*heading, "", aligned(scopes, (0,)), "", aligned(variables, (0,))])
+
+
+def cell(value: list[int] | int | float | None) -> str:
+    """A shape, a count or a norm as text; a dash for None."""
+    if isinstance(value, list):
+        return "x".join(map(str, value))
+    return "-" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
 
 
 if __name__ == "__main__":

@@ -5,14 +5,12 @@ never stopped. (`Dataset.shuffle` and `tf.random_crop` keep their state in the s
 over in each.)
 """
 
-from __future__ import annotations
-
 import functools
 
 import numpy as np
 
 from data import Dataset
-from training.recipe import WHOLE_BATCH, Share
+from training.recipe import WHOLE_BATCH, BatchPart
 
 ORDER, CROPS = range(2)  # the purpose of a random stream; keeps the streams of one seed apart
 
@@ -29,13 +27,10 @@ def batch_indices(size: int, batch_size: int, seed: int, step: int) -> np.ndarra
     Epochs follow each other without a gap: a batch may span two of them, so every batch is full and
     every epoch has every image exactly once.
     """
-    positions = np.arange(step * batch_size, (step + 1) * batch_size)
-    epochs = positions // size
-    indices = np.empty_like(positions)
-    for epoch in np.unique(epochs):
-        here = epochs == epoch
-        indices[here] = epoch_order(size, seed, int(epoch))[positions[here] % size]
-    return indices
+    first, start = divmod(step * batch_size, size)
+    last = (step * batch_size + batch_size - 1) // size
+    orders = [epoch_order(size, seed, epoch) for epoch in range(first, last + 1)]
+    return np.concatenate(orders)[start : start + batch_size]
 
 
 def random_offsets(
@@ -85,7 +80,7 @@ def crop_and_flip(
 
 
 def batch_at(
-    dataset: Dataset, batch_size: int, seed: int, step: int, share: Share = WHOLE_BATCH
+    dataset: Dataset, batch_size: int, seed: int, step: int, part: BatchPart = WHOLE_BATCH
 ) -> tuple[np.ndarray, np.ndarray]:
     """The training batch of one step, or a task's part of it.
 
@@ -93,16 +88,21 @@ def batch_at(
       dataset: supplies the training images, the size of the crops, and whether to flip them.
       batch_size: images per step.
       seed, step: determine the batch.
-      share: which part of it to return.
+      part: which part of it to return.
 
     Returns:
       crops: float32 [N, 3 * resize_dim * resize_dim], 0..255, channel-major; labels: int32 [N].
     """
     split, dim, crop_dim = dataset.train, dataset.original_dim, dataset.resize_dim
-    part = share.part(batch_size)
-    indices = batch_indices(len(split.labels), batch_size, seed, step)[part]
-    offsets = random_offsets(batch_size, dim - crop_dim + 1, dataset.mirrored, seed, step)
-    offsets = (values[part] for values in offsets)
-    crops = crop_and_flip(split.records[indices], dim, crop_dim, *offsets)
+    own = part.of(batch_size)
+    indices = batch_indices(len(split.labels), batch_size, seed, step)[own]
+    top, left, flip = random_offsets(batch_size, dim - crop_dim + 1, dataset.mirrored, seed, step)
+    records = split.records[indices]
+    crops = crop_and_flip(records, dim, crop_dim, top[own], left[own], flip[own])
     # Not as bytes: oneDNN cannot transpose uint8 on every CPU, and TensorFlow would log an error.
     return crops.astype(np.float32), split.labels[indices]
+
+
+def records_to_images(records: np.ndarray, dim: int) -> np.ndarray:
+    """[images, 3 * dim * dim], channel-major, 0..255 -> uint8 [images, dim, dim, 3]."""
+    return records.reshape(-1, 3, dim, dim).transpose(0, 2, 3, 1).astype(np.uint8)

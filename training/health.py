@@ -1,10 +1,8 @@
 """Detects that training has collapsed, so that it does not run for another hour."""
 
-from __future__ import annotations
-
 import math
 
-from training import RunError
+from base import UserError
 from training.step import TrainingStep
 
 CHANCE_MARGIN = 0.02  # nats around ln(classes) where a batch is no different from guessing
@@ -14,7 +12,7 @@ CHANCE_MARGIN = 0.02  # nats around ln(classes) where a batch is no different fr
 VANISHED = ((1e-3, 100), (0.1, 1_000))
 
 
-class TrainingDied(RunError):
+class TrainingDied(UserError):
     """The net can no longer learn."""
 
 

@@ -1,16 +1,13 @@
 """How weights are initialized, warm-started and constrained."""
 
-from __future__ import annotations
-
 import math
-from collections.abc import Sequence
 
-import numpy as np
 import tensorflow.compat.v1 as tf
 
-from training import RunError
-from training.recipe import RECIPES, Recipe
-from training.saved_run import Run
+from base import UserError, printable
+from training.last_layer import fit_last_layer
+from training.plan import Plan
+from training.recipe import FINE_TUNED, RECIPES, Recipe
 
 LAST_LAYER = "final_conv"  # the only layer with one filter per class
 
@@ -52,30 +49,26 @@ def standardized_filters(kernel: tf.Tensor) -> tf.Tensor:
     return math.sqrt(2) * tf.math.l2_normalize(centered, [0, 1, 2])
 
 
-def warm_start(run: Run, class_names: Sequence[str], recipe: Recipe) -> list[str]:
-    """Initializes the trainable variables whose shapes fit from a run's checkpoint.
+def initialize(plan: Plan) -> None:
+    """Sets the initial values of the default graph's variables, if the run starts from another's.
 
-    The last layer is left out if its classes differ: its weights would be wrong, not just useless.
-
-    Args:
-      run: what `load_run` returned.
-      class_names: of the net in the default graph.
-      recipe: the one that will train it.
-
-    Returns:
-      Names of the variables that keep their random initialization.
+    Variables whose shapes fit are taken over. The last layer is left out if its classes differ: its
+    weights would be wrong, not just useless. Fine-tuning fits a new one to the other layers.
 
     Raises:
-      RunError: none of them fits, or the first step of the recipe would rescale them all.
+      UserError: the first step of the recipe would rescale the weights.
     """
-    trained_with = RECIPES.get(run.settings.get("recipe"))
+    run, recipe = plan.init_from, plan.schedule.recipe
+    if run is None:
+        return
+    trained_with = RECIPES.get(run.settings.get("recipe", ""))
     if recipe.standardized and not (trained_with and trained_with.standardized):
         others = [name for name, other in RECIPES.items() if not other.standardized]
-        raise RunError(
+        raise UserError(
             f"--init_from {run.path}: --recipe {recipe.name} would rescale its filters, which "
             f"undoes what they have learned; give --recipe {' or '.join(others)}."
         )
-    same_classes = run.settings["class_names"] == list(class_names)
+    same_classes = run.settings["class_names"] == list(plan.dataset.class_names)
     shapes = dict(tf.train.list_variables(run.checkpoint))
     variables = {variable.op.name: variable for variable in tf.trainable_variables()}
     fitting = {
@@ -84,21 +77,12 @@ def warm_start(run: Run, class_names: Sequence[str], recipe: Recipe) -> list[str
         if shapes.get(name) == variable.shape.as_list()
         and (same_classes or not name.startswith(f"{LAST_LAYER}/"))
     }
-    if not fitting:
-        raise RunError(
-            f"--init_from {run.path}: none of its variables fits this net; leave the flag out."
-        )
     tf.train.init_from_checkpoint(run.checkpoint, fitting)
-    return [name for name in variables if name not in fitting]
-
-
-def is_last_layer(names: Sequence[str]) -> bool:
-    """Whether these are the names of exactly the last layer's variables."""
-    return sorted(names) == [f"{LAST_LAYER}/bias", f"{LAST_LAYER}/kernel"]
-
-
-def initialize_with(values: dict[str, np.ndarray]) -> None:
-    """Sets the initial values of variables of the default graph, by name."""
-    for variable in tf.trainable_variables():
-        if variable.op.name in values:  # the way tf.train.init_from_checkpoint does
-            variable._initializer_op = variable.assign(values[variable.op.name]).op
+    left_out = [name for name in variables if name not in fitting]
+    source = run.settings.get("source", run.checkpoint)  # of imported weights
+    exceptions = f", except for {', '.join(left_out)}" if left_out else ""
+    print(printable(f"initial weights from {source}{exceptions}"), flush=True)
+    if recipe == FINE_TUNED and left_out == [f"{LAST_LAYER}/kernel", f"{LAST_LAYER}/bias"]:
+        for name, value in fit_last_layer(plan, run.checkpoint).items():
+            # The way tf.train.init_from_checkpoint does it.
+            variables[name]._initializer_op = variables[name].assign(value).op

@@ -1,7 +1,5 @@
 """The input pipeline: batches of stored images -> the net's inputs, by the chapter's own rules."""
 
-from __future__ import annotations
-
 import contextlib
 import copy
 from collections.abc import Iterator
@@ -10,10 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from data import DataError, Dataset
+from base import UserError
+from data import Dataset
 from squeezenet_model import SqueezeNetModel
 from training.batches import batch_at
-from training.recipe import WHOLE_BATCH, Schedule, Share
+from training.recipe import WHOLE_BATCH, BatchPart, Schedule
 
 PREFETCHED_BATCHES = 4  # so that a step never waits for its batch
 
@@ -38,22 +37,21 @@ class TrainingBatches:
     Args:
       dataset: supplies the training split.
       schedule: supplies batch_size and seed.
-      share: this task's part of each batch.
+      part: this task's part of each batch.
 
     Attributes:
       next_batch: the Batch of the next step.
     """
 
-    def __init__(self, dataset: Dataset, schedule: Schedule, share: Share = WHOLE_BATCH):
-        self._data_errors: list[DataError] = []
-        part = share.part(schedule.batch_size)
-        size = part.stop - part.start
+    def __init__(self, dataset: Dataset, schedule: Schedule, part: BatchPart = WHOLE_BATCH):
+        self._user_errors: list[UserError] = []
+        size = schedule.batch_size // part.count
 
         def read(step):
             try:
-                return batch_at(dataset, schedule.batch_size, schedule.seed, int(step), share)
-            except DataError as error:  # TensorFlow would pass on only its text
-                self._data_errors.append(error)
+                return batch_at(dataset, schedule.batch_size, schedule.seed, int(step), part)
+            except UserError as error:  # TensorFlow would pass on only its text
+                self._user_errors.append(error)
                 raise
 
         def batch(step):
@@ -75,16 +73,16 @@ class TrainingBatches:
 
     @contextlib.contextmanager
     def errors(self) -> Iterator[None]:
-        """In this context, a DataError raised in the pipeline is raised here.
+        """In this context, a UserError raised in the pipeline is raised here.
 
         Raises:
-          DataError: images turn out to be damaged.
+          UserError: images turn out to be damaged.
         """
         try:
             yield
         except tf.errors.OpError:
-            if self._data_errors:
-                raise self._data_errors[0] from None
+            if self._user_errors:
+                raise self._user_errors[0] from None
             raise
 
 

@@ -5,9 +5,6 @@ This is the first phase of training on your own photos, as in TF1's image retrai
 in memory, never in a file, so they cannot become stale.
 """
 
-from __future__ import annotations
-
-import copy
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,18 +12,18 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 from tqdm import tqdm
 
+import data
+from base.runtime import session_config, visible_cores
 from data import Dataset
-from squeezenet_model import SqueezeNetModel
 from training.batches import batch_at, batch_indices
 from training.input_pipeline import standardized
-from training.ops import weighted_loss
-from training.recipe import visible_cores
-from training.runtime import session_config
+from training.ops import weighted_loss, with_dropout
+from training.plan import Plan
 
 CROPS_PER_IMAGE = 4
 # 354 MB for the paper's nets, where each crop has 13 x 13 x 512 features of two bytes. For larger
 # data sets, a random subset is enough to start from.
-MOST_CROPS = 2_048
+MAX_CROPS = 2_048
 CROPS_PER_RUN = 32  # per session.run, on each core
 
 FIT_STEPS = 100
@@ -34,41 +31,37 @@ FIT_BATCH_SIZE = 64
 FIT_LEARNING_RATE = 1e-3  # Adam's default; decays to zero
 
 
-def fit_last_layer(
-    model: SqueezeNetModel,
-    checkpoint: str,
-    dataset: Dataset,
-    seed: int,
-    class_weights: np.ndarray | None = None,
-) -> dict[str, np.ndarray]:
-    """Trains the last layer of a net whose other layers come from a checkpoint.
+def fit_last_layer(plan: Plan, checkpoint: str) -> dict[str, np.ndarray]:
+    """Trains the last layer of plan.model; the other layers' weights come from a checkpoint.
 
-    The result is a function of the arguments, bit for bit.
-
-    Args:
-      model: the net to train.
-      checkpoint: holds the variables of all other layers; path without extension.
-      dataset: supplies the training split, and how to crop and flip it.
-      seed: 0 or more; determines the crops and their order.
-      class_weights: float32 [classes], by which to weight each image; None for no weights.
+    The result is a function of the two, bit for bit.
 
     Returns:
       The last layer's variables by name: `final_conv/kernel`, float32 [1, 1, channels, classes],
       and `final_conv/bias`, float32 [classes].
 
     Raises:
-      DataError: an image is damaged.
+      UserError: a photo can no longer be read.
     """
+    model, seed = plan.model, plan.schedule.seed
     with tf.Graph().as_default(), tf.Session(config=session_config()) as session:
         crops = tf.placeholder(tf.float32, [None, 3 * model.resize_dim**2], name="crops")
         labels = tf.placeholder(tf.int32, [None], name="labels")
-        net = cut_before_last_layer(model)
-        logits = net.model_layers(standardized(crops, model), is_training=False)
+
+        # Feeding the features themselves would not do: after TensorFlow's constant folding, the
+        # gradients would need images, too.
+        def cut(features: tf.Tensor) -> tf.Tensor:
+            tf.identity(features, "computed")
+            return tf.placeholder(tf.float32, features.shape, "cached")
+
+        inputs = standardized(crops, model)
+        logits = with_dropout(model, cut).model_layers(inputs, is_training=False)
+        computed, cached = map(session.graph.get_tensor_by_name, ("computed:0", "cached:0"))
         *others, kernel, bias = tf.trainable_variables()
         tf.train.init_from_checkpoint(checkpoint, {v.op.name: v for v in others})
         loss, _ = model.loss_and_accuracy(logits, labels)
-        if class_weights is not None:
-            loss = weighted_loss(logits, labels, class_weights)
+        if plan.schedule.class_weights:
+            loss = weighted_loss(logits, labels, data.class_weights(plan.dataset))
         step = tf.train.get_or_create_global_step()
         rate = tf.train.cosine_decay(FIT_LEARNING_RATE, step, FIT_STEPS)
         fit = tf.train.AdamOptimizer(rate).minimize(loss, step, [kernel, bias])
@@ -77,32 +70,11 @@ def fit_last_layer(
         # Logits above 0 for every class, so that the final ReLU passes a gradient to all of them.
         kernel.load(np.zeros(kernel.shape, np.float32), session)
         bias.load(np.ones(bias.shape, np.float32), session)
-        values, image_labels = compute_features(session, crops, net.computed, dataset, seed)
+        values, image_labels = compute_features(session, crops, computed, plan.dataset, seed)
         for number in range(FIT_STEPS):
             indices = batch_indices(len(values), FIT_BATCH_SIZE, seed, number)
-            batch = {net.cached: values[indices], labels: image_labels[indices]}
-            session.run(fit, batch)
+            session.run(fit, {cached: values[indices], labels: image_labels[indices]})
         return session.run({kernel.op.name: kernel, bias.op.name: bias})
-
-
-def cut_before_last_layer(model: SqueezeNetModel) -> SqueezeNetModel:
-    """A copy of the model whose last layer takes its features from a placeholder.
-
-    Building the net sets two attributes: `computed`, the features of the input images, and
-    `cached`, the placeholder from which the last layer takes features instead. Both are float32
-    [batch, height, width, channels], taken just before the net's dropout. (Feeding `computed` would
-    not do: after TensorFlow's constant folding, the gradients would need images, too.)
-    """
-
-    class CutNet(type(model)):
-        def custom_dropout(self, inputs, is_training):
-            self.computed = inputs
-            self.cached = tf.placeholder(tf.float32, inputs.shape, name="cached")
-            return self.cached
-
-    net = copy.copy(model)
-    net.__class__ = CutNet
-    return net
 
 
 def compute_features(
@@ -120,7 +92,7 @@ def compute_features(
       The features, float16 [M, height, width, channels], and the images' labels, int32 [M].
     """
     size = len(dataset.train.labels)
-    num_runs = max(1, min(MOST_CROPS, CROPS_PER_IMAGE * size) // CROPS_PER_RUN)
+    num_runs = max(1, min(MAX_CROPS, CROPS_PER_IMAGE * size) // CROPS_PER_RUN)
     values = np.empty([num_runs, CROPS_PER_RUN, *features.shape[1:]], np.float16)
     labels = np.empty([num_runs, CROPS_PER_RUN], np.int32)
 

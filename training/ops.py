@@ -1,10 +1,8 @@
 """Operations of the training graph: reproducible dropout, losses, fast 1x1 gradients."""
 
-from __future__ import annotations
-
 import contextlib
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -21,20 +19,13 @@ DROPOUT_MASKS = 2 * np.unpackbits(
 ).astype(np.float32)
 
 
-def with_reproducible_dropout(
-    model: SqueezeNetModel, seed: int, step: tf.Tensor, first_image: int
+def with_dropout(
+    model: SqueezeNetModel, dropout: Callable[[tf.Tensor], tf.Tensor]
 ) -> SqueezeNetModel:
-    """A copy of the model whose `custom_dropout` is `reproducible_dropout`."""
-
-    class Tower(type(model)):
-        def custom_dropout(self, inputs, is_training):
-            if not is_training:
-                return inputs
-            return reproducible_dropout(inputs, seed, step, first_image)
-
-    tower = copy.copy(model)
-    tower.__class__ = Tower
-    return tower
+    """A copy of the model with another function in the place of its method `custom_dropout`."""
+    changed = copy.copy(model)  # its own attribute goes before the method of its class
+    vars(changed)["custom_dropout"] = lambda inputs, is_training: dropout(inputs)
+    return changed
 
 
 def reproducible_dropout(
@@ -77,12 +68,12 @@ def smoothed_loss(loss: tf.Tensor, logits: tf.Tensor, smoothing: float) -> tf.Te
     """The mean cross-entropy with label smoothing; with a smoothing of 0, the loss unchanged.
 
     C. Szegedy et al., "Rethinking the Inception Architecture for Computer Vision" (arXiv
-    1512.00567, section 7): part of each label is spread evenly over all classes.
+    1512.00567, section 7): a fraction of each label is spread evenly over all classes.
 
     Args:
       loss: float32 scalar, the mean cross-entropy of the batch in nats.
       logits: float32 [batch, classes].
-      smoothing: that part, 0..1.
+      smoothing: that fraction, 0..1.
     """
     if smoothing == 0:
         return loss

@@ -1,12 +1,11 @@
 """The optimizers: Muon (momentum with an orthogonalized update) for TF1, Adam, learning rate."""
 
-from __future__ import annotations
-
 import math
 
 import tensorflow.compat.v1 as tf
 
 from training.recipe import Recipe, Schedule
+from training.scope_scalars import is_kernel
 
 MOMENTUM = 0.9  # better for short runs than Jordan's own 0.95 (docs/recipe.md)
 # Coefficients of an odd polynomial that, applied repeatedly, takes every singular value in (0, 1]
@@ -89,11 +88,11 @@ def learning_rate(global_step: tf.Tensor, schedule: Schedule) -> tf.Tensor:
       float32 scalar.
     """
     step = tf.cast(global_step, tf.float32)
-    share = tf.minimum(1.0, (step + 1) / (schedule.warm_up_steps + 1))
+    fraction = tf.minimum(1.0, (step + 1) / (schedule.warm_up_steps + 1))
     if schedule.recipe.annealed:
         rest = schedule.total_steps - schedule.warm_up_steps
-        share = tf.clip_by_value((schedule.total_steps - step) / rest, 0.0, share)
-    return tf.multiply(schedule.learning_rate, share, name="learning_rate")
+        fraction = tf.clip_by_value((schedule.total_steps - step) / rest, 0.0, fraction)
+    return tf.multiply(schedule.learning_rate, fraction, name="learning_rate")
 
 
 def apply_gradients(
@@ -104,9 +103,9 @@ def apply_gradients(
     global_step: tf.Tensor,
 ) -> tf.Operation:
     """One step of Muon on the kernels and Adam on the biases, or Adam on all; counts the step."""
-    kernels, biases = [], []
-    for pair in zip(gradients, variables, strict=True):
-        (kernels if pair[1].shape.rank == 4 else biases).append(pair)
+    pairs = list(zip(gradients, variables, strict=True))
+    kernels = [pair for pair in pairs if is_kernel(pair[1])]
+    biases = [pair for pair in pairs if not is_kernel(pair[1])]
     kernel_optimizer = MuonOptimizer(rate) if recipe.muon else tf.train.AdamOptimizer(rate)
     bias_optimizer = tf.train.AdamOptimizer(recipe.bias_rate * rate)
     steps = [kernel_optimizer.apply_gradients(kernels), bias_optimizer.apply_gradients(biases)]

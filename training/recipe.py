@@ -2,8 +2,12 @@
 
 import dataclasses
 import math
-import os
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from base import UserError
+from base.runtime import visible_cores
+from imagenet import DEFAULT_NET
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,8 +22,8 @@ class Recipe:
       bias_rate: learning rate of the biases, as a multiple of the kernels'.
       warm_up_epochs: epochs over which the learning rate rises to its peak.
       annealed: whether it then decays linearly to zero, or stays constant.
-      label_smoothing: part of each label that is spread over all classes, 0..1.
-      frozen: share of the layers, counted from the first, that keep their weights, 0..1.
+      label_smoothing: fraction of each label that is spread over all classes, 0..1.
+      frozen: fraction of the layers, counted from the first, that keep their weights, 0..1.
     """
 
     name: str
@@ -78,25 +82,39 @@ FINE_TUNED = Recipe(
 
 RECIPES = {recipe.name: recipe for recipe in (TUNED, CHAPTER, FINE_TUNED)}
 
-# Length of a run. CIFAR-10: 10,000 steps of 128 images. Digits: 141 steps of 64, a few seconds.
-NUM_EPOCHS = {"cifar10": 25.6, "digits": 6.0}
-NUM_EPOCHS_ELSEWHERE = 30.0
 
-# Fine-tuning one of the paper's pretrained nets on a few hundred photos.
-FINE_TUNED_EPOCHS = 20.0
-FINE_TUNED_BATCH_SIZE = 32
+class Defaults(NamedTuple):
+    """What train.py does unless its flags say otherwise.
 
-BATCH_SIZE = 128  # as in TF1's CIFAR-10 tutorial
-DIGITS_BATCH_SIZE = 64  # so that 1,500 images make enough steps in half the time
+    Attributes:
+      num_epochs: passes over the training images.
+      batch_size: images per step.
+      recipe: how the weights are trained.
+    """
+
+    num_epochs: float
+    batch_size: int
+    recipe: Recipe
+
+
+# By data set; "photos" stands for folders of your own, "paper" for the paper's nets on them.
+DEFAULTS = {
+    # 141 steps of 64, so that 1,500 images make enough steps in a few seconds.
+    "digits": Defaults(6.0, 64, TUNED),
+    # 10,000 steps; batches as in TF1's CIFAR-10 tutorial.
+    "cifar10": Defaults(25.6, 128, TUNED),
+    "photos": Defaults(30.0, 128, TUNED),
+    "paper": Defaults(20.0, 32, FINE_TUNED),
+}
 EVALS_PER_RUN = 5  # enough points for a curve; at 224 pixels, each takes seconds
-MOST_STEPS_BETWEEN_EVALS = 1_000  # so a killed run loses about a minute of work at most
+MAX_STEPS_BETWEEN_EVALS = 1_000  # so a killed run loses about a minute of work at most
 
 # Small towers keep their values in a core's cache, and with up to 32 images oneDNN keeps its
 # kernels, too. Even smaller towers cost more than they save, but less than an idle core.
 IMAGES_PER_TOWER = 32
-FEWEST_IMAGES_PER_TOWER = 8
+MIN_IMAGES_PER_TOWER = 8
 # Each tower is another copy of the net in the graph, which takes a quarter of a second to build.
-MOST_TOWERS = 16
+MAX_TOWERS = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +133,6 @@ class Schedule:
       num_gpus: GPUs to spread the towers over; with 0, TensorFlow places them.
       seed: 0 or more; determines initial weights, order of the images, crops, flips and dropout.
       summarize_layers: whether activations and gradients are also recorded for TensorBoard.
-      profile: whether to trace a step.
       class_weights: whether to weight each image's part of the loss by how rare its class is.
     """
 
@@ -130,21 +147,16 @@ class Schedule:
     num_gpus: int = 0
     seed: int = 0
     summarize_layers: bool = False
-    profile: bool = False
     class_weights: bool = False
 
-    @property
-    def is_the_chapters(self) -> bool:
-        """Whether the optimizer is the chapter's own: Adam at its defaults."""
-        return self.recipe == CHAPTER and self.learning_rate == CHAPTER.learning_rate
-
-    def is_evaluated(self, step: int) -> bool:
+    def evaluates_at(self, step: int) -> bool:
         """Whether the checkpoint of a step is evaluated: every eval_every steps, and the last."""
         return step % self.eval_every == 0 or step >= self.total_steps
 
 
-class Share(NamedTuple):
-    """Which part of each batch a task of a cluster trains on.
+@dataclasses.dataclass(frozen=True)
+class BatchPart:
+    """The part of each batch that a task of a cluster trains on.
 
     Attributes:
       index: of the task, 0 to count - 1; 0 for a single process.
@@ -154,57 +166,67 @@ class Share(NamedTuple):
     index: int = 0
     count: int = 1
 
-    def part(self, batch_size: int) -> slice:
+    def of(self, batch_size: int) -> slice:
         """Its slice of a batch of batch_size images, a multiple of count."""
         size = batch_size // self.count
         return slice(self.index * size, (self.index + 1) * size)
 
 
-WHOLE_BATCH = Share()
+WHOLE_BATCH = BatchPart()
 
 
-def num_epochs(dataset_name: str) -> float:
-    """The default number of passes over the training images."""
-    return NUM_EPOCHS.get(dataset_name, NUM_EPOCHS_ELSEWHERE)
-
-
-def batch_size(dataset_name: str) -> int:
-    """The default number of images per step."""
-    return DIGITS_BATCH_SIZE if dataset_name == "digits" else BATCH_SIZE
+def defaults_for(dataset_name: str, net: str = DEFAULT_NET) -> Defaults:
+    """The defaults for a data set and a net."""
+    name = dataset_name if net == DEFAULT_NET else "paper"
+    return DEFAULTS.get(name, DEFAULTS["photos"])
 
 
 def make_schedule(
-    images: int,
-    num_epochs: float,
-    recipe: Recipe = TUNED,
-    batch_size: int = BATCH_SIZE,
-    learning_rate: float | None = None,
-    eval_every: int | None = None,
-    num_towers: int | None = None,
+    num_images: int,
+    defaults: Defaults,
+    given: Mapping[str, Any],
+    num_tasks: int = 1,
     num_gpus: int = 0,
-    **others,
 ) -> Schedule:
-    """Builds the schedule of a run; None stands for the default.
+    """The schedule of a run: what is given, and defaults for the rest.
 
     Args:
-      images: number of training images.
-      others: the other attributes of Schedule.
+      num_images: to train on.
+      defaults: for what is not given.
+      given: train.py's flags by name, None for those that are not given; batch_size and num_towers
+        are those of one task.
+      num_tasks: tasks that train, in a cluster.
+      num_gpus: GPUs of this machine.
+
+    Raises:
+      UserError: num_towers does not divide the batch.
     """
-    steps_per_epoch = images / batch_size
+    recipe = RECIPES[given["recipe"]] if given.get("recipe") else defaults.recipe
+    batch_size = given.get("batch_size") or defaults.batch_size
+    num_epochs = given.get("num_epochs") or defaults.num_epochs
+    num_towers = given.get("num_towers") or towers_for(batch_size, visible_cores(), num_gpus)
+    if batch_size % num_towers:
+        raise UserError(
+            f"--num_towers {num_towers}: does not divide the batch size, {batch_size}; choose "
+            "another number, or another --batch_size."
+        )
+    steps_per_epoch = num_images / (batch_size * num_tasks)
     total_steps = max(1, math.ceil(num_epochs * steps_per_epoch))
-    interval = min(MOST_STEPS_BETWEEN_EVALS, math.ceil(total_steps / EVALS_PER_RUN))
+    interval = min(MAX_STEPS_BETWEEN_EVALS, math.ceil(total_steps / EVALS_PER_RUN))
     return Schedule(
         num_epochs=num_epochs,
-        batch_size=batch_size,
+        batch_size=batch_size * num_tasks,
         total_steps=total_steps,
         recipe=recipe,
-        learning_rate=learning_rate or recipe.learning_rate,
+        learning_rate=given.get("learning_rate") or recipe.learning_rate,
         # At most a quarter of the run.
         warm_up_steps=min(round(recipe.warm_up_epochs * steps_per_epoch), total_steps // 4),
-        eval_every=eval_every or interval,
-        num_towers=num_towers or towers_for(batch_size, visible_cores(), num_gpus),
+        eval_every=given.get("eval_every") or interval,
+        num_towers=num_towers,
         num_gpus=num_gpus,
-        **others,
+        seed=given.get("seed") or 0,
+        summarize_layers=bool(given.get("summarize_layers")),
+        class_weights=bool(given.get("class_weights")),
     )
 
 
@@ -217,15 +239,7 @@ def towers_for(batch_size: int, cores: int, num_gpus: int = 0) -> int:
       batch_size: images that the towers share.
       cores, num_gpus: of the machine.
     """
-    at_least = min(cores, batch_size // FEWEST_IMAGES_PER_TOWER)
-    on_cores = min(MOST_TOWERS, max(1, at_least, batch_size // IMAGES_PER_TOWER))
-    most = num_gpus or on_cores
-    return next(towers for towers in range(most, 0, -1) if batch_size % towers == 0)
-
-
-def visible_cores() -> int:
-    """The number of cores this process may use, which a container may limit."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on every system
-        return os.cpu_count() or 1
+    at_least = min(cores, batch_size // MIN_IMAGES_PER_TOWER)
+    on_cores = min(MAX_TOWERS, max(1, at_least, batch_size // IMAGES_PER_TOWER))
+    maximum = num_gpus or on_cores
+    return next(towers for towers in range(maximum, 0, -1) if batch_size % towers == 0)

@@ -1,7 +1,5 @@
 """Three measures of what a training step does to each kernel, computed only at summary steps."""
 
-from __future__ import annotations
-
 import tensorflow.compat.v1 as tf
 
 SUMMARY_STEPS = 20  # steps between them; TensorBoard draws at most 1,000 points per curve
@@ -56,12 +54,10 @@ def forward_reads() -> dict[str, tf.Tensor]:
 
     The gradients of a step need them, so they are read before it changes the variables.
     """
-    reads = {}
-    for operation in tf.get_default_graph().get_operations():
-        if operation.type == "Conv2D":
-            kernel = operation.inputs[1]
-            reads.setdefault(kernel.op.inputs[0].op.name, kernel)  # read from the variable's handle
-    return reads
+    operations = tf.get_default_graph().get_operations()
+    kernels = [operation.inputs[1] for operation in operations if operation.type == "Conv2D"]
+    # A read's own input is the variable's handle. The first tower's reads overwrite the others'.
+    return {kernel.op.inputs[0].op.name: kernel for kernel in reversed(kernels)}
 
 
 def is_kernel(variable: tf.Variable) -> bool:

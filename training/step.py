@@ -6,26 +6,26 @@ result is that of a single tower with the whole batch. TF1's CIFAR-10 tutorial f
 builds its graph in the same way (tensorflow/models, tutorials/image/cifar10).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
-import numpy as np
 import tensorflow.compat.v1 as tf
 
-from squeezenet_model import SqueezeNetModel
+import data
+from base.runtime import tower_device
 from training.initial_weights import model_scope
 from training.input_pipeline import Batch, standardized
 from training.ops import (
     pointwise_as_matrix_products,
+    reproducible_dropout,
     smoothed_loss,
     weighted_loss,
-    with_reproducible_dropout,
+    with_dropout,
 )
 from training.optimizers import apply_gradients, learning_rate
-from training.recipe import WHOLE_BATCH, Schedule, Share
-from training.runtime import tower_device
+from training.plan import Plan
+from training.recipe import WHOLE_BATCH, BatchPart
 from training.scope_scalars import SUMMARY_STEPS, scope_scalars
 
 
@@ -35,7 +35,7 @@ class TrainingStep(NamedTuple):
     Attributes:
       step: int64 scalar, number of steps taken, including this one; fetching it takes the step.
       loss: float32 scalar, mean cross-entropy of the batch in nats, before the step.
-      accuracy: float32 scalar 0..1, share of correct predictions in the batch, with dropout on.
+      accuracy: float32 scalar 0..1, fraction of correct predictions in the batch, with dropout on.
       learning_rate: float32 scalar, the rate of this step.
       gradient_norm: float32 scalar, the global norm of this step's gradients.
       scope_scalars: float32 [kernels, 3], what `scope_scalars` returns; no rows except at summary
@@ -50,7 +50,7 @@ class TrainingStep(NamedTuple):
     scope_scalars: tf.Tensor
 
 
-class Gradients(NamedTuple):
+class BatchResult(NamedTuple):
     """The gradients, loss and accuracy of a batch, or of a task's part of it.
 
     Attributes:
@@ -64,37 +64,28 @@ class Gradients(NamedTuple):
 
 
 def build_training_step(
-    model: SqueezeNetModel,
+    plan: Plan,
     batch: Batch,
-    schedule: Schedule,
-    share: Share = WHOLE_BATCH,
-    all_reduce: Callable[[Gradients], Gradients] | None = None,
-    class_weights: np.ndarray | None = None,
+    part: BatchPart = WHOLE_BATCH,
+    all_reduce: Callable[[BatchResult], BatchResult] | None = None,
 ) -> TrainingStep:
     """Builds the graph of one step: batch -> towers -> mean gradient -> optimizers.
 
     Args:
-      model: the net to train; its variables are named after its own scopes.
-      batch: this task's part of the batch, of a static size that schedule.num_towers divides.
-      schedule: the numbers of the run.
-      share: which part of the batch that is.
+      plan: the net to train, whose variables are named after its own scopes, and how.
+      batch: this task's part of the batch, of a static size that the number of towers divides.
+      part: which part of the batch that is.
       all_reduce: averages over the tasks of a cluster; None for a single process.
-      class_weights: float32 [classes], by which the gradients weight each image, but neither the
-        loss nor the accuracy that is reported; None for no weights.
     """
+    schedule = plan.schedule
     global_step = tf.train.get_or_create_global_step()
     rate = learning_rate(global_step, schedule)
-    is_weighted = class_weights is not None
-    is_the_chapters = schedule.num_towers == 1 and schedule.is_the_chapters and not is_weighted
-    if is_the_chapters and all_reduce is None:
-        mean, train_op = build_chapters_step(model, batch, schedule)
-    else:
-        mean = build_towers(model, batch, schedule, share, class_weights)
-        if all_reduce is not None:
-            mean = all_reduce(mean)
-        train_op = apply_gradients(
-            mean.gradients, tf.trainable_variables(), rate, schedule.recipe, global_step
-        )
+    mean = build_towers(plan, batch, part.of(schedule.batch_size).start)
+    if all_reduce is not None:
+        mean = all_reduce(mean)
+    train_op = apply_gradients(
+        mean.gradients, tf.trainable_variables(), rate, schedule.recipe, global_step
+    )
     with tf.control_dependencies([train_op]):
         step = global_step.read_value()
     next_step = batch.step + 1
@@ -109,37 +100,28 @@ def build_training_step(
     )
 
 
-def build_chapters_step(
-    model: SqueezeNetModel, batch: Batch, schedule: Schedule
-) -> tuple[Gradients, tf.Operation]:
-    """The class's own Adam step, as `run_model_setup` builds it: one tower, nothing added."""
-    net = with_reproducible_dropout(model, schedule.seed, batch.step, first_image=0)
-    with tower_device(0, schedule.num_gpus), model_scope(schedule.recipe):
-        net.run_model_setup(standardized(batch.crops, model), batch.labels, is_training=True)
-    gradients = [gradient for gradient, _ in net.gradients]
-    return Gradients(gradients, net.loss, net.accuracy), net.train_op
-
-
-def build_towers(
-    model: SqueezeNetModel,
-    batch: Batch,
-    schedule: Schedule,
-    share: Share,
-    class_weights: np.ndarray | None,
-) -> Gradients:
+def build_towers(plan: Plan, batch: Batch, first_image: int) -> BatchResult:
     """Builds the towers, one for each part of the batch, and the means over them.
 
-    The gradients of frozen layers are zero, so Adam does not change them.
+    The gradients of frozen layers are zero, so Adam does not change them. Class weights weight the
+    gradients, but neither the loss nor the accuracy that is reported.
+
+    Args:
+      first_image: index of the batch's first image in the batch of all tasks.
     """
+    model, schedule = plan.model, plan.schedule
     num_towers, recipe = schedule.num_towers, schedule.recipe
-    tower_batch = batch.crops.shape[0] // num_towers
-    first_image = share.part(schedule.batch_size).start
+    class_weights = data.class_weights(plan.dataset) if schedule.class_weights else None
     towers = []
     inputs = zip(tf.split(batch.crops, num_towers), tf.split(batch.labels, num_towers), strict=True)
     for index, (crops, labels) in enumerate(inputs):
-        tower = with_reproducible_dropout(
-            model, schedule.seed, batch.step, first_image + index * tower_batch
+        dropout = partial(
+            reproducible_dropout,
+            seed=schedule.seed,
+            step=batch.step,
+            first_image=first_image + index * crops.shape[0],
         )
+        tower = with_dropout(model, dropout)
         with (
             tf.name_scope(f"tower_{index}"),
             tower_device(index, schedule.num_gpus),
@@ -153,11 +135,11 @@ def build_towers(
             else:
                 objective = weighted_loss(logits, labels, class_weights, recipe.label_smoothing)
             variables = tf.trainable_variables()
-            first = round(recipe.frozen * len(variables))
-            gradients = [tf.zeros(variable.shape) for variable in variables[:first]]
-            gradients += tf.gradients(objective, variables[first:])
-            towers.append(Gradients(gradients, loss, accuracy))
+            num_frozen = round(recipe.frozen * len(variables))
+            gradients = [tf.zeros(variable.shape) for variable in variables[:num_frozen]]
+            gradients += tf.gradients(objective, variables[num_frozen:])
+            towers.append(BatchResult(gradients, loss, accuracy))
     with tf.name_scope("average_gradients"):
-        gradients, losses, accuracies = zip(*towers, strict=True)
-        means = [tf.add_n(parts) / num_towers for parts in zip(*gradients, strict=True)]
-    return Gradients(means, tf.add_n(losses) / num_towers, tf.add_n(accuracies) / num_towers)
+        all_gradients, losses, accuracies = zip(*towers, strict=True)
+        means = [tf.add_n(parts) / num_towers for parts in zip(*all_gradients, strict=True)]
+    return BatchResult(means, tf.add_n(losses) / num_towers, tf.add_n(accuracies) / num_towers)

@@ -1,0 +1,127 @@
+"""Loads TensorFlow quietly, and sets its threads and devices."""
+
+import contextlib
+import gc
+import logging
+import os
+import re
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+from base import UserError
+
+# The start of a line in TensorFlow's C++ log: severity and date, in either order.
+CHATTER = r"[IWE]\d{4} |[\d-]+ [\d:.]+: [IWE] |WARNING: All log messages before absl"
+
+
+def load_tensorflow_quietly() -> None:
+    """Imports TensorFlow, sets it up, and lets it look for devices, without its log messages.
+
+    Raises:
+      UserError: TensorFlow, or its tf.layers, is missing.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # errors reach Python as exceptions
+    # An import makes half a million objects, which all stay. Looking through them for garbage again
+    # and again takes a fifth of its time, and some of every graph's.
+    gc.disable()
+    try:
+        with filtered_stderr(CHATTER):
+            from squeezenet_model import tf
+
+            tf.config.list_physical_devices()
+    except ImportError as error:
+        raise UserError(
+            f"{' '.join(str(error).split())}; run `pip install -r requirements.txt`, and in a "
+            "notebook restart the kernel."
+        ) from error
+    finally:
+        gc.freeze()
+        gc.enable()
+    try:
+        # Towers, or parallel batches, already keep the cores busy; threads that split an operation
+        # would wait for each other. TensorFlow's first use fixes their number for all sessions.
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+    except RuntimeError:
+        print(
+            "TensorFlow was used in this process before and keeps its threads, so training is "
+            "slower; restart the kernel to train at full speed.",
+            file=sys.stderr,
+        )
+    tf.logging.set_verbosity(tf.logging.FATAL)
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it announces its font cache
+    warnings.filterwarnings("ignore", message=r"`tf\.layers\.\w+` is deprecated")
+
+
+@contextlib.contextmanager
+def filtered_stderr(unwanted: str) -> Iterator[None]:
+    """Drops lines from what the process writes to file descriptor 2.
+
+    TF_CPP_MIN_LOG_LEVEL does not silence what TensorFlow 2.21 logs at its start.
+
+    Args:
+      unwanted: regular expression for the start of a line to drop.
+    """
+    with tempfile.TemporaryFile() as log:
+        stderr = os.dup(2)
+        os.dup2(log.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            log.seek(0)
+            for line in log:
+                if not re.match(unwanted.encode(), line):
+                    os.write(2, line)
+
+
+def visible_cores() -> int:
+    """The number of cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every system
+        return os.cpu_count() or 1
+
+
+def visible_gpus() -> int:
+    """The number of GPUs that TensorFlow sees."""
+    import tensorflow.compat.v1 as tf
+
+    return len(tf.config.list_physical_devices("GPU"))
+
+
+def session_config() -> Any:
+    """A tf.ConfigProto: a thread per core, one per operation; GPU memory as it is needed."""
+    import tensorflow.compat.v1 as tf
+
+    config = tf.ConfigProto(
+        intra_op_parallelism_threads=1,
+        inter_op_parallelism_threads=visible_cores(),
+        allow_soft_placement=True,
+        gpu_options=tf.GPUOptions(allow_growth=True),
+    )
+    # The first step comes sooner; going over the graph a second time makes no step faster.
+    rewriting = config.graph_options.rewrite_options
+    rewriting.meta_optimizer_iterations = rewriting.ONE
+    return config
+
+
+def tower_device(index: int, num_gpus: int) -> contextlib.AbstractContextManager:
+    """Places a tower: its variables on the CPU, everything else on one of the GPUs.
+
+    Args:
+      index: of the tower.
+      num_gpus: GPUs to spread the towers over; with 0, TensorFlow places the tower.
+    """
+    if num_gpus == 0:
+        return contextlib.nullcontext()
+    import tensorflow.compat.v1 as tf
+
+    return tf.device(
+        tf.train.replica_device_setter(
+            ps_tasks=1, ps_device="/cpu:0", worker_device=f"/gpu:{index % num_gpus}"
+        )
+    )

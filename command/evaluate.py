@@ -1,0 +1,121 @@
+"""What `python train.py --eval_only` does: evaluates a checkpoint, or every new one."""
+
+import argparse
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import tensorflow.compat.v1 as tf
+
+from base import UserError
+from cluster.config import START_SECONDS
+from command.plan import dataset_of, run_dir_of
+from reporting.console import print_classes, print_evaluation, print_report
+from reporting.figures import confusion_matrix, write_image
+from reporting.results import summarize
+from saved.checkpoints import checkpoint_step, newest_checkpoint
+from saved.run import load_dataset, load_run, restore_model
+from saved.run_dir import PRETRAINED, is_training, output_dir, read_settings
+from training.evaluation import Evaluator
+
+POLL_SECONDS = 1
+
+
+def evaluate_run(flags: argparse.Namespace, in_cluster: bool) -> None:
+    """Evaluates and prints; saves an image of the confusion matrix in the run's folder.
+
+    Args:
+      flags: --watch evaluates each new checkpoint until training there has ended, and reports on
+        the last one.
+      in_cluster: whether this is a cluster's evaluator, which watches, and waits for a training
+        that has not begun, or pauses.
+
+    Raises:
+      UserError: there is no such run, or its images are missing.
+    """
+    run_dir, patience = run_dir_of(flags), START_SECONDS if in_cluster else 0.0
+    wait_for_run(run_dir, patience)
+    is_named = flags.run_dir or flags.checkpoint or in_cluster
+    if not is_named and read_settings(run_dir) is None:
+        run_dir = PRETRAINED
+    if flags.checkpoint and flags.checkpoint.is_dir():
+        raise UserError(f"--checkpoint {flags.checkpoint}: is a folder; use --run_dir for it.")
+    settings = read_settings(run_dir) if flags.watch or in_cluster else None
+    if settings:
+        model, folder = restore_model(settings), output_dir(run_dir)
+        checkpoints = new_checkpoints(run_dir, patience)
+    else:
+        run = load_run(flags.checkpoint or run_dir)
+        settings, model, folder = run.settings, run.model, run.output_dir
+        checkpoints = iter([run.checkpoint])
+    if flags.dataset and dataset_of(flags) != settings["dataset"]:
+        raise UserError(
+            f"--dataset {flags.dataset}: the run was trained on {settings['dataset']}; leave the "
+            "flag out, or name another run with --run_dir."
+        )
+    dataset, name = load_dataset(settings, flags.data_dir), flags.split or "test"
+    split = getattr(dataset, name)
+    if split is None:
+        raise UserError("--split validation: the run has held nothing out; choose train or test.")
+    evaluation = None
+    with Evaluator(model, split) as evaluator:
+        for checkpoint in checkpoints:
+            try:
+                evaluation = evaluator.evaluate(checkpoint)
+            except tf.errors.NotFoundError:  # the trainer has deleted it meanwhile
+                continue
+            print_evaluation(evaluation, name)
+        if evaluation is None:
+            raise UserError(
+                f"{run_dir}: nothing is training there, and it has no intact checkpoint; train "
+                "first."
+            )
+        variables = evaluator.net.variables
+        results = summarize(evaluation, split, dataset.class_names, name, variables)
+    print_report(results, Path(evaluation.checkpoint).parent)
+    print_classes(results)
+    matrix = confusion_matrix(split.labels, evaluation.predictions, dataset.class_names, dpi=200)
+    write_image(matrix, folder / f"confusion_matrix_{name}.png")
+
+
+def wait_for_run(run_dir: Path, patience: float) -> None:
+    """Waits until a run has started, at most for so many seconds."""
+    ends = time.monotonic() + patience
+    while time.monotonic() < ends and read_settings(run_dir) is None:
+        time.sleep(POLL_SECONDS)
+
+
+def new_checkpoints(run_dir: Path, patience: float = 0.0) -> Iterator[str]:
+    """Yields each new checkpoint, starting with the newest, until training has ended.
+
+    A checkpoint that is written during an evaluation may be skipped, as in every continuous
+    evaluator of TF1. (tf_slim.evaluation.checkpoints_iterator relies on TensorFlow's index file
+    `checkpoint`, which may be missing, or name a damaged one; this looks at the files themselves.)
+
+    Args:
+      run_dir: folder of a run.
+      patience: seconds that training may pause before its last step.
+
+    Yields:
+      Paths, without extension, of intact checkpoints.
+    """
+    last, seen = None, time.monotonic()
+    while True:
+        is_running = is_training(run_dir)  # checked first, so as not to miss the last checkpoint
+        if is_running:
+            seen = time.monotonic()
+        checkpoint = newest_checkpoint(run_dir, while_training=is_running)
+        if checkpoint not in (None, last):
+            yield checkpoint
+            last = checkpoint
+        elif not is_running and (time.monotonic() - seen >= patience or is_complete(run_dir, last)):
+            return
+        else:
+            time.sleep(POLL_SECONDS)
+
+
+def is_complete(run_dir: Path, checkpoint: str | None) -> bool:
+    """Whether a checkpoint is of the last step of its run."""
+    total_steps = (read_settings(run_dir) or {}).get("total_steps")
+    return checkpoint is not None and checkpoint_step(checkpoint) >= (total_steps or math.inf)

@@ -1,0 +1,177 @@
+"""Writes a run's checkpoints, and finds the newest intact one."""
+
+import contextlib
+import math
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import tensorflow.compat.v1 as tf
+
+from base import UserError, printable, reason
+from base.files import read_json, write_json
+
+CHECKPOINT_NAME, BEST_NAME = "model.ckpt", "best.ckpt"
+ENDING = re.compile(r"\.(index|meta|data-[0-9]+-of-[0-9]+)$")  # of a checkpoint's files
+KEPT = 3
+# Limit for each file of a checkpoint, and for its variables. SqueezeNet v1.0 with ImageNet-21k's
+# classes has 48 MB of variables, and an optimizer triples that.
+MAX_BYTES = 512 << 20
+
+
+class Checkpoints:
+    """The checkpoints of a run: restores the newest intact one, saves new ones, keeps a few.
+
+    Create it once the default graph is complete. TensorFlow writes a checkpoint under temporary
+    names and renames its files at the end, the index last, so a process that dies in between leaves
+    earlier checkpoints intact.
+
+    Args:
+      run_dir: folder of the run; None for a task of a cluster that writes no files.
+
+    Attributes:
+      newest: path (without extension) of the newest intact checkpoint; "" if there is none.
+      step: the global_step that it was saved at; 0 if there is none.
+    """
+
+    def __init__(self, run_dir: Path | None):
+        self._run_dir = run_dir
+        self._saver = tf.train.Saver(max_to_keep=KEPT, save_relative_paths=True)
+        self.newest, self.step, self._best_accuracy = "", 0, -1.0
+        if run_dir is None:
+            return
+        self.newest = newest_checkpoint(run_dir) or ""
+        self.step = checkpoint_step(self.newest) if self.newest else 0
+        for unfinished in run_dir.glob("*.ckpt-*.tempstate*"):  # by processes that were killed
+            unfinished.unlink()
+        self._saver.recover_last_checkpoints(all_checkpoints(run_dir))
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError):  # none, or damaged
+            best = read_json(run_dir / "best.json")
+            if (run_dir / f"{BEST_NAME}-{best['step']}.index").exists():
+                self._best_accuracy = float(best["accuracy"])
+
+    def restore_or_initialize(self, session: tf.Session) -> int:
+        """Restores the newest checkpoint, or initializes all variables; returns the global_step."""
+        if self.newest:
+            self._saver.restore(session, self.newest)
+        else:
+            session.run(tf.global_variables_initializer())
+        return self.step
+
+    def save(self, session: tf.Session, step: int) -> None:
+        """Writes the checkpoint of a step; deletes the oldest.
+
+        Raises:
+          UserError: the disk is full, or the folder can no longer be written.
+        """
+        self.newest = self._write(session, CHECKPOINT_NAME, step)
+
+    def keep_best(self, session: tf.Session, step: int, accuracy: float) -> None:
+        """Also saves the step as the best checkpoint, if its accuracy is the highest so far.
+
+        A run that is killed meanwhile evaluates this step again, and comes back here.
+        """
+        if self._run_dir and accuracy > self._best_accuracy:
+            self._write(session, BEST_NAME, step)
+            for path in self._run_dir.glob(f"{BEST_NAME}-*"):
+                if not path.name.startswith(f"{BEST_NAME}-{step}."):
+                    path.unlink()
+            write_json(self._run_dir / "best.json", {"step": step, "accuracy": accuracy})
+            self._best_accuracy = accuracy
+
+    @contextlib.contextmanager
+    def saved_if_output_is_lost(self, session: tf.Session) -> Iterator[None]:
+        """Saves the step reached if a line cannot be printed: the terminal or pipe is closed, or
+        the disk behind it is full."""
+        try:
+            yield
+        except OSError:
+            if self._run_dir:
+                self.save(session, int(session.run(tf.train.get_global_step())))
+            raise
+
+    def _write(self, session: tf.Session, name: str, step: int) -> str:
+        """Writes a checkpoint; returns its path without extension."""
+        path = str(self._run_dir / name) if self._run_dir else name
+        try:
+            is_counted = {"write_state": name == CHECKPOINT_NAME}  # and deleted when it is old
+            return self._saver.save(session, path, step, write_meta_graph=False, **is_counted)
+        except (tf.errors.OpError, OSError, ValueError) as error:
+            raise UserError(
+                f"{self._run_dir}: the checkpoint of step {step} cannot be written "
+                f"({reason(error)}); free some space or fix the disk, then run the same command "
+                "again to resume from the previous checkpoint."
+            ) from error
+
+
+def check_fits(checkpoint: str, variables: list[tf.Variable]) -> None:
+    """Raises UserError if a checkpoint lacks a variable, or has it with a different shape."""
+    shapes = dict(tf.train.list_variables(checkpoint))
+    for variable in variables:
+        name, shape = variable.op.name, variable.shape.as_list()
+        if shapes.get(name) != shape:
+            raise UserError(
+                f"{checkpoint}: its {name} has shape {shapes.get(name)}, but settings.json "
+                f"describes a net with {shape}; restore the settings.json that belongs to it."
+            )
+
+
+def all_checkpoints(run_dir: Path) -> list[str]:
+    """Paths (without extension) of a run's checkpoints, oldest first, intact or not."""
+    found = {ENDING.sub("", str(path)) for path in run_dir.glob(f"{CHECKPOINT_NAME}-*")}
+    steps = {path: path.rpartition("-")[2] for path in found}
+    return sorted((path for path in found if steps[path].isdecimal()), key=lambda p: int(steps[p]))
+
+
+def without_ending(path: Path) -> str:
+    """The checkpoint that a user means by one of its files, or by its path without extension."""
+    return ENDING.sub("", str(path))
+
+
+def newest_checkpoint(run_dir: Path, while_training: bool = False) -> str | None:
+    """The newest intact checkpoint, or None; names the damaged ones that it skips on stderr.
+
+    Looks at the files themselves, not at TensorFlow's index file `checkpoint`, which may be missing
+    or out of date.
+
+    Args:
+      run_dir: folder of the run.
+      while_training: whether another process may be writing a checkpoint. Its index comes last, so
+        one without an index is then unfinished, not damaged.
+    """
+    for checkpoint in reversed(all_checkpoints(run_dir)):
+        if while_training and not Path(f"{checkpoint}.index").exists():
+            continue
+        damage = find_damage(checkpoint)
+        if damage is None:
+            return checkpoint
+        message = f"{checkpoint}: skipped because it is damaged ({damage})"
+        print(printable(message), file=sys.stderr)
+    return None
+
+
+def find_damage(checkpoint: str, is_of_run: bool = True) -> str | None:
+    """Reads every variable of a checkpoint (TensorFlow checks CRCs); says what failed, or None.
+
+    Args:
+      is_of_run: whether it must have a global_step, which other programs' may lack.
+    """
+    try:
+        for path in Path(checkpoint).parent.glob(f"{Path(checkpoint).name}.*"):
+            if not path.is_file() or path.stat().st_size > MAX_BYTES:
+                return f"{path.suffix} is not a regular file of up to {MAX_BYTES >> 20} MB"
+        reader = tf.train.NewCheckpointReader(checkpoint)
+        types, shapes = reader.get_variable_to_dtype_map(), reader.get_variable_to_shape_map()
+        if sum(math.prod(shapes[name]) * types[name].size for name in shapes) > MAX_BYTES:
+            return f"its variables take more than {MAX_BYTES >> 20} MB"
+        for name in shapes:
+            reader.get_tensor(name)
+        return "it has no global_step" if is_of_run and "global_step" not in shapes else None
+    except (tf.errors.OpError, OSError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        return reason(error)
+
+
+def checkpoint_step(checkpoint: str) -> int:
+    """The global_step that a checkpoint was saved at."""
+    return int(tf.train.NewCheckpointReader(checkpoint).get_tensor("global_step"))

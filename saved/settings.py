@@ -1,0 +1,87 @@
+"""settings.json, checked for what could hurt: the file may come from anyone, with any content.
+
+Whatever else uses the settings may rely on them: values have their types, and the net that they
+describe can be built in a few hundred megabytes.
+"""
+
+import re
+
+from imagenet import DEFAULT_NET, SMALLEST_CROP
+
+MAX_DIM = 640  # side of a stored image, in pixels
+MAX_CLASSES = 25_000  # the largest data set in wide use, ImageNet-21k, has 21,841
+MAX_NAME_CHARACTERS = 255  # of a class, as of a folder
+MAX_FIRE_MODULES = 32  # in either stack; the paper's nets have 8 in all
+MAX_DEPTH = 1_024  # filters of a layer; the paper's nets have 256 and the sweep of ratios 1,024
+# Values that a fire module puts out for one image, 64 MB: enough for the chapter's depths and the
+# largest images, or for MAX_DEPTH and smaller ones, but not for both.
+MAX_OUTPUTS = 16_000_000
+MAX_NUMBER = 2.0**53  # above, JSON's numbers are no longer exact
+FIRE_STACKS = ("fire_params_1", "fire_params_2")
+# What TensorFlow takes as the name of a scope, without the slashes that would nest it.
+SCOPE = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.-]{0,63}")
+# The types of the settings that are used when a saved run is read.
+TYPES: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("dataset", "net", "recipe"), str),
+    **dict.fromkeys(("data_dir", "init_from", "source"), (str, type(None))),
+    **dict.fromkeys(("class_names", *FIRE_STACKS), list),
+    **dict.fromkeys(("original_dim", "resize_dim", "total_steps", "batch_size", "seed"), int),
+    "held_out": (int, type(None)),
+    **dict.fromkeys(("learning_rate", "num_epochs"), (int, float)),
+    "class_weights": bool,
+}
+
+
+def check_settings(settings: object) -> dict:
+    """The settings of a run, as parsed from JSON, if they describe a net of bounded size.
+
+    Raises:
+      ValueError: says what is wrong with which setting.
+    """
+    if not isinstance(settings, dict):
+        raise ValueError("it is not a JSON object")
+    net = settings.get("net", DEFAULT_NET)
+    required = ["dataset", "class_names", "original_dim", "resize_dim"]
+    for name in required + list(FIRE_STACKS) * (net == DEFAULT_NET):
+        if name not in settings:
+            raise ValueError(f"{name} is missing")
+    for name, types in TYPES.items():
+        if name in settings and not isinstance(settings[name], types):
+            raise ValueError(f"{name} is {str(settings[name])[:80]!r}")
+    for name, value in settings.items():
+        if type(value) in (int, float) and not abs(value) <= MAX_NUMBER:
+            raise ValueError(f"{name[:80]!r} is not a plausible number")
+    if net not in SMALLEST_CROP:
+        raise ValueError(f"net is {net[:80]!r}, not one of {', '.join(SMALLEST_CROP)}")
+    original_dim, resize_dim = settings["original_dim"], settings["resize_dim"]
+    if not SMALLEST_CROP[net] <= resize_dim <= original_dim <= MAX_DIM:
+        raise ValueError(f"{net} cannot see {resize_dim} of {original_dim} pixels")
+    check_class_names(settings["class_names"])
+    check_fire_modules([settings.get(stack, []) for stack in FIRE_STACKS], resize_dim)
+    return settings
+
+
+def check_class_names(names: list) -> None:
+    """Raises ValueError unless they are different names that UTF-8 can encode."""
+    is_name = [isinstance(name, str) and 0 < len(name) <= MAX_NAME_CHARACTERS for name in names]
+    if not (0 < len(names) <= MAX_CLASSES and all(is_name) and len(set(names)) == len(names)):
+        raise ValueError(f"class_names are not 1 to {MAX_CLASSES:,} different names")
+    "".join(names).encode()  # raises UnicodeEncodeError, which is a ValueError
+
+
+def check_fire_modules(stacks: list[list], resize_dim: int) -> None:
+    """Raises ValueError unless they are modules that fit into memory for crops of resize_dim."""
+    seen = set()
+    for module in (module for stack in stacks for module in stack):
+        if not (isinstance(module, list) and len(module) == 3):
+            raise ValueError(f"{str(module)[:80]} is not a fire module")
+        *depths, name = module
+        if not (isinstance(name, str) and SCOPE.fullmatch(name)) or name in seen:
+            raise ValueError(f"{str(name)[:80]!r} does not name a fire module")
+        if not all(type(depth) is int and 0 < depth <= MAX_DEPTH for depth in depths):
+            raise ValueError(f"fire module {name} has depths outside of 1 to {MAX_DEPTH:,}")
+        if 2 * depths[1] * (resize_dim // 2) ** 2 > MAX_OUTPUTS:
+            raise ValueError(f"fire module {name} is too large for images of {resize_dim} pixels")
+        seen.add(name)
+    if max(map(len, stacks)) > MAX_FIRE_MODULES:
+        raise ValueError(f"there are more than {MAX_FIRE_MODULES} fire modules in a stack")

@@ -1,0 +1,114 @@
+"""The inference graph: a net with a checkpoint's weights, for evaluation, tools and exports."""
+
+import contextlib
+import copy
+from typing import Any
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from base.runtime import session_config
+from saved.checkpoints import check_fits
+from saved.run import Run
+from squeezenet_model import SqueezeNetModel
+from training.input_pipeline import preprocessed
+
+CIFAR10_CROP = 24  # side of what the net sees of an image of CIFAR-10, in pixels
+
+
+class InferenceNet(contextlib.AbstractContextManager):
+    """A net in a graph and a session of its own; a context manager that closes the session.
+
+    It takes images as they are stored and has the chapter's preprocessing inside. Its operations
+    have the chapter's names.
+
+    Args:
+      model: whose net to build.
+
+    Attributes:
+      model: a copy on which run_model_setup has set probs, predictions, loss and accuracy.
+      images: placeholder, float32 [N, original_dim, original_dim, 3], 0..255.
+      labels: placeholder, int32 [N]; only the loss and the accuracy need it.
+      probs: float32 [N, classes], each row sums to 1.
+      relus: the output of each convolution by its scope, float32 [N, height, width, filters].
+      global_step: int64 scalar, of the checkpoint.
+      variables: the trainable ones, in the order of the net.
+      saver, session: TensorFlow's.
+    """
+
+    def __init__(self, model: SqueezeNetModel):
+        self.model = copy.copy(model)
+        dim = model.original_dim
+        with tf.Graph().as_default() as graph:
+            self.images = tf.placeholder(tf.float32, [None, dim, dim, 3], name="images")
+            self.labels = tf.placeholder(tf.int32, [None], name="labels")
+            inputs = self._preprocessed(self.images)
+            self.model.run_model_setup(inputs, self.labels, is_training=False)
+            self.probs = self.model.probs
+            self.relus = {
+                operation.name.removesuffix("/Relu"): operation.outputs[0]
+                for operation in graph.get_operations()
+                if operation.type == "Relu"
+            }
+            self.global_step = tf.train.get_or_create_global_step()
+            self.variables = tf.trainable_variables()
+            self.saver = tf.train.Saver()
+            self.session = tf.Session(config=session_config())
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.session.close()
+
+    def restore(self, checkpoint: str) -> None:
+        """Restores the variables of a checkpoint, a path without extension.
+
+        Raises:
+          UserError: the checkpoint is of another net.
+        """
+        check_fits(checkpoint, self.variables)
+        with self.session.graph.as_default():  # or the saver would restore eagerly
+            self.saver.restore(self.session, checkpoint)
+
+    def build(self, images: tf.Tensor) -> tf.Tensor:
+        """Another copy of the net with the same variables: [N, original_dim, original_dim, 3] of
+        0..255 -> probabilities [N, classes]. Call it in the session's graph."""
+        with tf.variable_scope(tf.get_variable_scope(), reuse=True):
+            logits = self.model.model_layers(self._preprocessed(images), is_training=False)
+        return tf.nn.softmax(logits, name="probs")
+
+    def run(self, fetches: Any, images: np.ndarray, labels: np.ndarray | None = None) -> Any:
+        """The values of some tensors; may be called from several threads at once.
+
+        Args:
+          fetches: as for session.run.
+          images: uint8 or float32 [N, original_dim, original_dim, 3], 0..255.
+          labels: int [N], if something fetched depends on them.
+        """
+        feed = {self.images: images}
+        return self.session.run(fetches, feed if labels is None else {**feed, self.labels: labels})
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """How probable each class is: float32 [N, classes]; images as for `run`."""
+        return self.run(self.probs, images)
+
+    def _preprocessed(self, images: tf.Tensor) -> tf.Tensor:
+        """float32 [N, resize_dim, resize_dim, 3], what the net sees of the images."""
+        with tf.name_scope("preprocessing"):
+            channels_first = tf.transpose(images, [0, 3, 1, 2])
+            records = tf.reshape(channels_first, [-1, 3 * self.model.original_dim**2])
+            return preprocessed(records, self.model)
+
+
+def load_net(run: Run) -> InferenceNet:
+    """The net of a saved run with the weights of its checkpoint.
+
+    Raises:
+      UserError: the checkpoint does not fit the run's settings.
+    """
+    net = InferenceNet(run.model)
+    net.restore(run.checkpoint)
+    return net
+
+
+def batch_size_for(model: SqueezeNetModel, maximum: int) -> int:
+    """How many images to evaluate at once: the maximum at CIFAR-10's size, fewer larger ones."""
+    return max(1, min(maximum, maximum * CIFAR10_CROP**2 // model.resize_dim**2))
