@@ -1,11 +1,13 @@
-"""The digits: no download, CIFAR-10's layout, one fixed split."""
+"""The digits: no download, CIFAR-10's layout, one fixed split. And what all data sets share."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import data
+from base import UserError
 
 
 @pytest.fixture(scope="module")
@@ -15,27 +17,20 @@ def digits():
 
 def test_have_the_same_layout_as_cifar10(digits):
     for split, size in ((digits.train, 1_500), (digits.test, 297)):
-        assert split.records.shape == (size, 3_072)
+        assert (split.records.shape, split.labels.shape) == ((size, 3_072), (size,))
         assert split.records.dtype == np.uint8
-        assert split.labels.shape == (size,)
         assert split.labels.dtype == np.int32
     assert digits.class_names == tuple("0123456789")
+    assert digits.name == "digits"
+    assert not digits.mirrored
 
 
 def test_are_gray_with_a_border_to_move_about_in(digits):
-    red, green, blue = digits.train.records.reshape(-1, 3, 32, 32).transpose(1, 0, 2, 3)
-    np.testing.assert_array_equal(red, green)
-    np.testing.assert_array_equal(red, blue)
-    assert red.max() == 255
-    assert not red[:, :4].any()
-    assert not red[:, :, -4:].any()
-
-
-def test_are_split_with_the_same_share_of_each_class(digits):
-    train, test = (
-        np.bincount(split.labels) / len(split.labels) for split in (digits.train, digits.test)
-    )
-    np.testing.assert_allclose(train, test, atol=0.005)
+    images = digits.train.records.reshape(-1, 3, 32, 32)
+    assert (images == images[:, :1]).all()
+    assert images.max() == 255
+    assert not images[:, :, :4].any()
+    assert not images[..., -4:].any()
 
 
 def test_are_split_the_same_way_every_time_without_overlap(digits):
@@ -44,18 +39,17 @@ def test_are_split_the_same_way_every_time_without_overlap(digits):
     np.testing.assert_array_equal(digits.train.labels, again.train.labels)
     train = {record.tobytes() for record in digits.train.records}
     assert not any(record.tobytes() in train for record in digits.test.records)
+    fractions = [
+        np.bincount(split.labels) / len(split.labels) for split in (again.train, again.test)
+    ]
+    np.testing.assert_allclose(*fractions, atol=0.005)
 
 
-def test_take_no_folder():
-    with pytest.raises(data.DataError, match=r"^a: the digits .* leave it out") as error:
+def test_take_no_folder_and_no_other_size():
+    with pytest.raises(UserError, match=r"^a: .* cifar10, which digits does not use; leave it out"):
         data.load("digits", Path("a"))
-    assert error.value.argument == "data_dir"
-
-
-def test_cannot_skip_damaged_images():
-    with pytest.raises(data.DataError, match=r"^is for folders of your own images") as error:
-        data.load("digits", skip_damaged=True)
-    assert error.value.argument == "skip_damaged"
+    with pytest.raises(UserError, match=r"^digits: has images of 32 x 32 pixels"):
+        data.load("digits", dims=(64, 48))
 
 
 class TestAFolderOfTheSameName:
@@ -67,47 +61,56 @@ class TestAFolderOfTheSameName:
 
     def test_is_not_used_and_that_is_said(self, capsys):
         assert data.load("digits").class_names == tuple("0123456789")
-        assert "digits: loading the built-in data set" in (err := capsys.readouterr().err)
-        assert "./digits is the folder" in err
+        assert re.match("digits: loading the built-in .* ./digits is", capsys.readouterr().err)
 
     @pytest.mark.parametrize("name", ["./digits", "digits/", "../{}/digits"])
     def test_is_used_when_it_is_called_a_folder(self, name, tmp_path, capsys):
-        name = name.format(tmp_path.name)
-        with pytest.raises(data.DataError, match="the class 'a' has no image"):
-            data.load(data.full_name(name))
+        with pytest.raises(UserError, match="the class 'a' has no image"):
+            data.load(name.format(tmp_path.name))
         assert "built-in" not in capsys.readouterr().err
-
-    def test_elsewhere_does_not_matter(self, monkeypatch, tmp_path, capsys):
-        monkeypatch.chdir(tmp_path / "digits")
-        data.load("digits")
-        assert capsys.readouterr().err == ""
-
-
-def test_must_not_be_mirrored(digits):
-    assert not digits.mirrored
-
-
-def test_an_unknown_name_is_answered_with_the_known_ones():
-    with pytest.raises(data.DataError, match=r"mnist: .* cifar10, digits"):
-        data.load("mnist")
 
 
 class TestHoldingOut:
-    def test_takes_its_share_of_every_class_and_loses_nothing(self, digits):
+    def test_takes_its_part_of_every_class_and_loses_nothing(self, digits):
         rest = data.hold_out(digits, 300)
         held_out = rest.validation
         assert (len(rest.train.labels), len(held_out.labels)) == (1_200, 300)
         assert rest.test is digits.test
+        assert rest.evaluation_set is held_out
+        assert (digits.evaluation_name, rest.evaluation_name) == ("test", "validation")
         np.testing.assert_allclose(np.bincount(held_out.labels), 30, atol=2)
         together = np.concatenate([rest.train.records, held_out.records])
         assert sorted(map(bytes, together)) == sorted(map(bytes, digits.train.records))
-
-    def test_takes_the_same_ones_each_time(self, digits):
-        first, second = (data.hold_out(digits, 300).validation for _ in range(2))
-        np.testing.assert_array_equal(first.records, second.records)
+        again = data.hold_out(digits, 300).validation
+        np.testing.assert_array_equal(held_out.records, again.records)
+        with pytest.raises(UserError, match="has 300 validation images of its own; hold out none"):
+            data.hold_out(rest, 1)
 
     @pytest.mark.parametrize("size", [1, 9, 1_495, 1_500, 10_000])
     def test_more_or_fewer_than_there_can_be_are_refused(self, digits, size):
-        with pytest.raises(data.DataError, match=f"^{size}: .* give another number") as error:
+        with pytest.raises(UserError, match=f"^digits: {size:,} of 1,500 .* give another number"):
             data.hold_out(digits, size)
-        assert error.value.argument == "held_out"
+
+
+class TestUnbalancedClasses:
+    def dataset(self, *counts):
+        labels = np.repeat(np.arange(len(counts)), counts).astype(np.int32)
+        split = data.Split(np.zeros([len(labels), 3_072], np.uint8), labels)
+        names = ("ant", "bee\n", "cat")[: len(counts)]
+        return data.Dataset("", split, split, names, 32, 24, True)
+
+    @pytest.mark.parametrize(
+        ("counts", "weights"),
+        [((10, 100, 40), (5, 0.5, 1.25)), ((7, 7), (1, 1)), ((5, 0, 15), (2, 0, 2 / 3))],
+    )
+    def test_get_the_same_say_by_weights(self, counts, weights):
+        got = data.class_weights(self.dataset(*counts))
+        assert got.dtype == np.float32
+        np.testing.assert_allclose(got, weights, rtol=1e-6)
+
+    def test_are_described_from_more_than_10_to_1(self):
+        assert data.describe_imbalance(self.dataset(10, 100, 40)) is None
+        assert data.describe_imbalance(self.dataset(40, 4_004, 400)) == (
+            r"the classes are unbalanced: 4,004 training images of bee\n, but 40 of ant; weighting "
+            "the classes may help"
+        )
