@@ -1,7 +1,6 @@
 """What `python train.py --eval_only` does: evaluates a checkpoint, or every new one."""
 
 import argparse
-import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,7 +34,9 @@ def evaluate_run(flags: argparse.Namespace, in_cluster: bool) -> None:
       UserError: there is no such run, or its images are missing.
     """
     run_dir, patience = run_dir_of(flags), START_SECONDS if in_cluster else 0.0
-    wait_for_run(run_dir, patience)
+    ends = time.monotonic() + patience
+    while time.monotonic() < ends and read_settings(run_dir) is None:
+        time.sleep(POLL_SECONDS)
     is_named = flags.run_dir or flags.checkpoint or in_cluster
     if not is_named and read_settings(run_dir) is None:
         run_dir = PRETRAINED
@@ -44,7 +45,8 @@ def evaluate_run(flags: argparse.Namespace, in_cluster: bool) -> None:
     settings = read_settings(run_dir) if flags.watch or in_cluster else None
     if settings:
         model, folder = restore_model(settings), output_dir(run_dir)
-        checkpoints = new_checkpoints(run_dir, patience)
+        total_steps = settings.get("total_steps") or 0
+        checkpoints = new_checkpoints(run_dir, total_steps, patience)
     else:
         run = load_run(flags.checkpoint or run_dir)
         settings, model, folder = run.settings, run.model, run.output_dir
@@ -79,26 +81,16 @@ def evaluate_run(flags: argparse.Namespace, in_cluster: bool) -> None:
     write_image(matrix, folder / f"confusion_matrix_{name}.png")
 
 
-def wait_for_run(run_dir: Path, patience: float) -> None:
-    """Waits until a run has started, at most for so many seconds."""
-    ends = time.monotonic() + patience
-    while time.monotonic() < ends and read_settings(run_dir) is None:
-        time.sleep(POLL_SECONDS)
-
-
-def new_checkpoints(run_dir: Path, patience: float = 0.0) -> Iterator[str]:
-    """Yields each new checkpoint, starting with the newest, until training has ended.
+def new_checkpoints(run_dir: Path, total_steps: int, patience: float = 0.0) -> Iterator[str]:
+    """Yields each new intact checkpoint, starting with the newest, until training has ended.
 
     A checkpoint that is written during an evaluation may be skipped, as in every continuous
     evaluator of TF1. (tf_slim.evaluation.checkpoints_iterator relies on TensorFlow's index file
     `checkpoint`, which may be missing, or name a damaged one; this looks at the files themselves.)
 
     Args:
-      run_dir: folder of a run.
-      patience: seconds that training may pause before its last step.
-
-    Yields:
-      Paths, without extension, of intact checkpoints.
+      total_steps: after which training is complete.
+      patience: seconds that training may pause before that.
     """
     last, seen = None, time.monotonic()
     while True:
@@ -109,13 +101,10 @@ def new_checkpoints(run_dir: Path, patience: float = 0.0) -> Iterator[str]:
         if checkpoint not in (None, last):
             yield checkpoint
             last = checkpoint
-        elif not is_running and (time.monotonic() - seen >= patience or is_complete(run_dir, last)):
-            return
-        else:
+        elif is_running or (
+            time.monotonic() - seen < patience
+            and (last is None or checkpoint_step(last) < total_steps)
+        ):
             time.sleep(POLL_SECONDS)
-
-
-def is_complete(run_dir: Path, checkpoint: str | None) -> bool:
-    """Whether a checkpoint is of the last step of its run."""
-    total_steps = (read_settings(run_dir) or {}).get("total_steps")
-    return checkpoint is not None and checkpoint_step(checkpoint) >= (total_steps or math.inf)
+        else:
+            return

@@ -35,15 +35,12 @@ def train_or_evaluate(flags: argparse.Namespace) -> None:
 
     plan = make_plan(flags, config)  # loads TensorFlow, which the following imports need
     from cluster import ALONE, Cluster
+    from cluster.task import Task
     from reporting.console import print_plan, print_report
     from saved.run_dir import open_run_dir
     from train import train
 
-    cluster: Cluster = ALONE
-    if config:
-        from cluster.task import Task
-
-        cluster = Task(config)
+    cluster: Cluster = Task(config) if config else ALONE
     folder = open_run_dir(plan.run_dir, plan.settings) if plan.run_dir else nullcontext()
     if plan.run_dir:
         print_plan(plan)

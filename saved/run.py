@@ -17,21 +17,13 @@ from squeezenet_model import SqueezeNetModel
 
 
 class Run(NamedTuple):
-    """A run that was saved.
+    """A run that was saved."""
 
-    Attributes:
-      settings: what its settings.json holds.
-      model: the net that they describe.
-      checkpoint: path without extension.
-      path: what the user has called it.
-      output_dir: where to put what is made of it.
-    """
-
-    settings: dict
-    model: SqueezeNetModel
-    checkpoint: str
-    path: Path
-    output_dir: Path
+    settings: dict  # what its settings.json holds
+    model: SqueezeNetModel  # the net that they describe
+    checkpoint: str  # path without extension
+    path: Path  # what the user has called it
+    output_dir: Path  # where to put what is made of it
 
 
 def load_run(path: Path) -> Run:

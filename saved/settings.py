@@ -11,7 +11,7 @@ from imagenet import DEFAULT_NET, SMALLEST_CROP
 MAX_DIM = 640  # side of a stored image, in pixels
 MAX_CLASSES = 25_000  # the largest data set in wide use, ImageNet-21k, has 21,841
 MAX_NAME_CHARACTERS = 255  # of a class, as of a folder
-MAX_FIRE_MODULES = 32  # in either stack; the paper's nets have 8 in all
+MAX_FIRE_MODULES = 32  # the paper's nets have 8
 MAX_DEPTH = 1_024  # filters of a layer; the paper's nets have 256 and the sweep of ratios 1,024
 # Values that a fire module puts out for one image, 64 MB: enough for the chapter's depths and the
 # largest images, or for MAX_DEPTH and smaller ones, but not for both.
@@ -57,7 +57,8 @@ def check_settings(settings: object) -> dict:
     if not SMALLEST_CROP[net] <= resize_dim <= original_dim <= MAX_DIM:
         raise ValueError(f"{net} cannot see {resize_dim} of {original_dim} pixels")
     check_class_names(settings["class_names"])
-    check_fire_modules([settings.get(stack, []) for stack in FIRE_STACKS], resize_dim)
+    modules = [module for stack in FIRE_STACKS for module in settings.get(stack, [])]
+    check_fire_modules(modules, resize_dim)
     return settings
 
 
@@ -69,19 +70,20 @@ def check_class_names(names: list) -> None:
     "".join(names).encode()  # raises UnicodeEncodeError, which is a ValueError
 
 
-def check_fire_modules(stacks: list[list], resize_dim: int) -> None:
+def check_fire_modules(modules: list, resize_dim: int) -> None:
     """Raises ValueError unless they are modules that fit into memory for crops of resize_dim."""
-    seen = set()
-    for module in (module for stack in stacks for module in stack):
-        if not (isinstance(module, list) and len(module) == 3):
+    for module in modules:
+        if not is_fire_module(module):
             raise ValueError(f"{str(module)[:80]} is not a fire module")
-        *depths, name = module
-        if not (isinstance(name, str) and SCOPE.fullmatch(name)) or name in seen:
-            raise ValueError(f"{str(name)[:80]!r} does not name a fire module")
-        if not all(type(depth) is int and 0 < depth <= MAX_DEPTH for depth in depths):
-            raise ValueError(f"fire module {name} has depths outside of 1 to {MAX_DEPTH:,}")
-        if 2 * depths[1] * (resize_dim // 2) ** 2 > MAX_OUTPUTS:
-            raise ValueError(f"fire module {name} is too large for images of {resize_dim} pixels")
-        seen.add(name)
-    if max(map(len, stacks)) > MAX_FIRE_MODULES:
-        raise ValueError(f"there are more than {MAX_FIRE_MODULES} fire modules in a stack")
+        if 2 * module[1] * (resize_dim // 2) ** 2 > MAX_OUTPUTS:
+            raise ValueError(f"{module} is too large for images of {resize_dim} pixels")
+    if not len({name for *_, name in modules}) == len(modules) <= MAX_FIRE_MODULES:
+        raise ValueError(f"there are more than {MAX_FIRE_MODULES} fire modules, or two of a name")
+
+
+def is_fire_module(module: object) -> bool:
+    """Whether it is [squeeze_depth, expand_depth, name], as far as these make sense."""
+    match module:
+        case [int(squeeze_depth), int(expand_depth), str(name)] if SCOPE.fullmatch(name):
+            return 0 < squeeze_depth <= MAX_DEPTH and 0 < expand_depth <= MAX_DEPTH
+    return False

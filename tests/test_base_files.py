@@ -1,0 +1,44 @@
+"""Files of others are read without a hang; our own are either complete or not there."""
+
+import os
+from unittest.mock import Mock
+
+import pytest
+
+from base import UserError
+from base.files import read_json, write_file, write_json
+from tests.odd_files import of_all_kinds
+
+
+@of_all_kinds
+def test_only_regular_files_of_a_plausible_size_are_read(tmp_path, make_odd):
+    make_odd(tmp_path / "odd.json")
+    with pytest.raises((OSError, ValueError)):
+        read_json(tmp_path / "odd.json")
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\x00", b"\xff", b"[" * 100_000, b"9" * 5_000])
+def test_what_is_not_json_is_a_value_error(tmp_path, content):
+    (tmp_path / "file.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"\w"):
+        read_json(tmp_path / "file.json")
+
+
+@pytest.mark.parametrize("fails", ["pathlib.Path.write_bytes", "os.replace"])
+def test_a_full_disk_is_one_sentence_and_leaves_the_old_file(tmp_path, monkeypatch, fails):
+    write_json(tmp_path / "results.json", {"steps": 1})
+    monkeypatch.setattr(fails, Mock(side_effect=OSError(28, "No space left on device")))
+    with pytest.raises(UserError, match=r"results\.json: cannot be written \(No space left"):
+        write_json(tmp_path / "results.json", {"steps": 2})
+    assert read_json(tmp_path / "results.json") == {"steps": 1}
+    assert os.listdir(tmp_path) == ["results.json"]
+
+
+def test_links_that_someone_has_put_in_the_way_are_not_written_through(tmp_path):
+    target = tmp_path / "target"
+    target.write_text("precious")
+    for name in (".drawing.png.new", "drawing.png"):
+        (tmp_path / name).symlink_to(target)
+    write_file(tmp_path / "drawing.png", b"drawing")
+    assert (tmp_path / "drawing.png").read_bytes() == b"drawing"
+    assert target.read_text() == "precious"

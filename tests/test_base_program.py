@@ -1,0 +1,201 @@
+"""What all commands share: their flags, their output, how signals and errors end them."""
+
+import argparse
+import errno
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from base import Stopped, UserError
+from base.program import Interruption, Parser, local_name, local_path, number, run
+from tests.conftest import PROJECT, default_signals
+
+# There os.kill ends the process, whatever its handlers.
+pytest.importorskip("fcntl", reason="on Windows: other signals")
+
+
+def run_python(*arguments, **options) -> subprocess.CompletedProcess:
+    """Runs Python in the project's folder, with buffered output."""
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    options = streams | {"env": {**os.environ, "PYTHONUNBUFFERED": ""}} | options
+    return subprocess.run([sys.executable, *arguments], cwd=PROJECT, **options)
+
+
+def command_that(statement: str) -> str:
+    """A program whose command does something."""
+    return (
+        "import sys; from base import Stopped; from base.program import run\n"
+        f"def command():\n    {statement}\n    return 7\n"
+        "sys.exit(run('tool', command))"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("5", 5), ("007", 7), ("1.5", 1.5), (".5", 0.5), ("1e2", 100)]
+)
+def test_numbers_are_read(text, value):
+    assert number(float, 0.1, 100)(text) == value
+
+
+@pytest.mark.parametrize("kind", [int, float])
+@pytest.mark.parametrize(
+    "text", ["", "4", "-5", "101", "9" * 5_000, "1_0", "²", "nan", "inf", "1e", "0x10", "5,0"]
+)
+def test_numbers_of_other_forms_or_out_of_range_are_refused(kind, text):
+    what = "a whole number" if kind is int else "a number"
+    with pytest.raises(argparse.ArgumentTypeError, match=f"is not {what} from 5 to 100"):
+        number(kind, 5, 100)(text)
+
+
+def test_paths_begin_at_the_home_folder_after_a_tilde(monkeypatch):
+    monkeypatch.setenv("HOME", "/somewhere")
+    assert local_path("~/runs/a") == Path("/somewhere/runs/a")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a\0b", "gs://bucket/run", "https://x.org/a.zip", "file:///tmp", "gs:/b/run"]
+)
+def test_paths_that_name_no_file_here_are_refused(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="is not a file or folder on this"):
+        local_path(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["./gs:/x", "12:30", "a:b", "./~", "a~/~", "C:/x", "-", "./digits"]
+)
+def test_paths_of_other_forms_are_taken_as_they_are(text):
+    assert local_name(text) == text
+
+
+def test_flags_that_are_wrong_are_one_printable_sentence(capsys):
+    with pytest.raises(SystemExit) as ended:
+        Parser(prog="tool").parse_args(["--\x1b[2J\nerror"])
+    sentence = "tool: error: unrecognized arguments: --\\x1b[2J\\nerror; see --help.\n"
+    assert (ended.value.code, capsys.readouterr().err) == (2, sentence)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_output_may_have_any_encoding(monkeypatch, encoding):
+    stdout = io.TextIOWrapper(io.BytesIO(), encoding)
+    monkeypatch.setattr(sys, "stdout", stdout)
+    assert run("tool", lambda: print("猫 \udcff")) == 0
+    text = "猫" if encoding == "utf-8" else "\\u732b"
+    assert stdout.buffer.getvalue() == f"{text} \\udcff\n".encode()
+
+
+@pytest.mark.parametrize("closed", [(1,), (2,), (0, 1, 2)])
+def test_output_may_be_closed_and_no_file_takes_its_place(closed):
+    statement = "print('out'); print('err', file=sys.stderr); assert open('/dev/null').fileno() > 2"
+    process = run_python(
+        *("-c", command_that(statement)),
+        preexec_fn=lambda: [os.close(descriptor) for descriptor in closed],
+    )
+    expected = 7, "" if 1 in closed else "out\n", "" if 2 in closed else "err\n"
+    assert (process.returncode, process.stdout, process.stderr) == expected
+
+
+@pytest.mark.parametrize(
+    ("program", "code"),
+    [
+        (["train.py", "--help"], 2),
+        (["-c", command_that("print('out')")], 2),
+        (["-c", command_that("raise Stopped('out', 15)")], 143),
+    ],
+)
+def test_output_that_a_full_disk_loses_leaves_an_exit_code(program, code):
+    with open("/dev/full", "w") as full:
+        assert run_python(*program, stdout=full, stderr=full).returncode == code
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "out", "err"),
+    [
+        (UserError("a\x1b: is wrong; fix it."), 2, "", "tool: error: a\\x1b: is wrong; fix it.\n"),
+        (Stopped("stopped at step 7", signal.SIGTERM), 143, "stopped at step 7\n", ""),
+        (KeyboardInterrupt(), 130, "", "tool: stopped\n"),  # outside of a training
+        (OSError(errno.EPIPE, "Broken pipe"), 1, "", ""),  # python train.py | head
+        (OSError(errno.ENOSPC, "Full"), 2, "", "tool: error: the output: Full; fix that, {}"),
+        (OSError(errno.EACCES, "Denied", "a\n"), 2, "", "tool: error: a\\n: Denied; fix that, {}"),
+        # A terminal that is gone shows no sentence; but it may be a broken disk.
+        (OSError(errno.EIO, "Lost"), 129, "", "tool: error: the output: Lost; fix that, {}"),
+    ],
+)
+def test_an_error_ends_a_command_with_a_sentence_and_a_code(capsys, error, code, out, err):
+    def command():
+        raise error
+
+    assert run("tool", command) == code
+    assert capsys.readouterr() == (out, err.format("and run the same command again.\n"))
+
+
+@pytest.fixture
+def signals():
+    """Signals act as by default, whatever those who started the tests ignore."""
+    with default_signals():
+        yield
+
+
+@pytest.mark.usefixtures("signals")
+class TestInterruption:
+    @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    def test_the_first_signal_is_noted_and_the_handlers_from_before_come_back(self, sent):
+        before = signal.getsignal(sent)
+        with Interruption() as interruption:
+            for _ in range(2 if sent == signal.SIGHUP else 1):  # a hangup may come twice
+                os.kill(os.getpid(), sent)
+            assert interruption.received == sent
+        assert signal.getsignal(sent) == before
+
+    @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGHUP])
+    def test_what_the_parent_ignores_stays_ignored(self, sent):
+        signal.signal(sent, signal.SIG_IGN)
+        with Interruption() as interruption:
+            os.kill(os.getpid(), sent)
+            assert interruption.received is None
+        assert signal.getsignal(sent) is signal.SIG_IGN
+
+    def test_in_another_thread_no_handlers_are_needed(self):
+        received = []
+        thread = threading.Thread(
+            target=lambda: received.append(Interruption().__enter__().received)
+        )
+        thread.start()
+        thread.join()
+        assert received == [None]
+
+    def test_a_second_ctrl_c_ends_the_process_at_once(self):
+        code = (
+            "import os, signal\n"
+            "from base.program import Interruption\n"
+            "with Interruption() as interruption:\n"
+            "    os.kill(os.getpid(), signal.SIGINT)\n"
+            "    print(interruption.received.name, flush=True)\n"
+            "    os.kill(os.getpid(), signal.SIGINT)\n"
+            "    print('still here', flush=True)\n"
+        )
+        process = run_python("-c", code)
+        assert process.returncode == -signal.SIGINT
+        assert (process.stdout, process.stderr) == ("SIGINT\n", "")
+
+    def test_a_second_ctrl_c_only_interrupts_the_cell_of_a_notebook(self, monkeypatch):
+        monkeypatch.setattr(sys, "ps1", "In [1]: ", raising=False)
+        with Interruption() as interruption:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert interruption.received == signal.SIGINT
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+
+    def test_ends_a_training_that_is_not_complete(self):
+        interruption = Interruption()
+        interruption.check(5, 9)
+        interruption.received = signal.SIGTERM
+        interruption.check(9, 9)
+        for step, saved in ((5, "at step 5 of 9, which is saved"), (0, "before step 1")):
+            with pytest.raises(Stopped, match=f"stopped {saved}; .* to resume"):
+                interruption.check(step, 9)

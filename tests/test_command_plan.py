@@ -1,0 +1,80 @@
+"""What the flags of train.py come to."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+import data
+from base import UserError
+from cluster.config import Config
+from command.flags import parse_flags
+from command.plan import initial_run, load_images, make_plan, name_of, run_dir_of
+from saved.run_dir import PRETRAINED, read_settings
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """An empty current folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path.resolve()
+
+
+def test_a_plan_for_digits():
+    plan = make_plan(parse_flags(["--held_out", "300"]), None)
+    assert plan.run_dir == Path("runs/digits")
+    assert plan.dataset.evaluation_name == "validation"
+    assert (plan.model.original_dim, plan.model.resize_dim, plan.model.output_size) == (32, 24, 10)
+    settings = {"dataset": "digits", "total_steps": 113, "seed": 0, "held_out": 300, "num_tasks": 1}
+    assert plan.settings.items() >= (settings | {"init_from": None, "data_dir": None}).items()
+
+
+@pytest.mark.parametrize(("name", "run_dir"), [("chief", Path("runs/digits")), ("worker 0", None)])
+def test_only_the_chief_of_a_cluster_has_a_folder(name, run_dir):
+    tasks = {"chief": "a:1", "worker 0": "b:1"}
+    plan = make_plan(parse_flags(["--init_from"]), Config(tasks, name, name.split()[0]))
+    assert (plan.run_dir, bool(plan.init_from)) == (run_dir, run_dir is not None)
+    assert (plan.schedule.batch_size, plan.settings["num_tasks"]) == (128, 2)
+
+
+def test_what_a_run_is_called_and_starts_from(here):
+    assert run_dir_of(parse_flags(["--dataset", "some/pets"])) == Path("runs/pets")
+    assert name_of(Path("squeezenet1_1")) == "squeezenet1_1"
+    assert name_of(Path("a")) == str(here / "a")
+
+
+@pytest.mark.parametrize(
+    ("flags", "net", "dims"),
+    [
+        ("--dataset photos", "squeezenet1_1", (256, 224)),
+        ("--dataset photos", "squeezenet", (32, 24)),
+        ("--dataset photos --original_dim 64", "squeezenet", (64, 48)),
+        ("", "squeezenet", None),
+    ],
+)
+def test_the_sizes_of_images(monkeypatch, flags, net, dims):
+    monkeypatch.setattr(data, "load", lambda name, data_dir, dims: dims)
+    assert load_images(parse_flags(flags.split()), net) == dims
+
+
+@pytest.mark.parametrize(
+    ("flags", "net", "sentence"),
+    [
+        ("--dataset photos --original_dim 64", "squeezenet1_1", "--original_dim 64: does not go"),
+        ("--dataset cifar10", "squeezenet1_1", "--dataset cifar10: does not go with squeezenet1_1"),
+        ("--original_dim 64", "squeezenet", "digits: has images of 32 x 32 pixels"),
+    ],
+)
+def test_sizes_that_do_not_go_together(flags, net, sentence):
+    with pytest.raises(UserError, match=sentence):
+        load_images(parse_flags(flags.split()), net)
+
+
+def test_a_run_starts_from_another_one_until_it_has_an_intact_checkpoint(here):
+    shutil.copytree(PRETRAINED, here / "runs" / "digits")
+    flags, run_dir = parse_flags(["--init_from"]), Path("runs/digits")
+    assert initial_run(flags, run_dir) == (None, "squeezenet")
+    os.truncate(run_dir / "model.ckpt-100000.index", 9)
+    run, net = initial_run(flags, run_dir)
+    assert (run.settings, net) == (read_settings(PRETRAINED), "squeezenet")

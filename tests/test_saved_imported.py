@@ -1,0 +1,136 @@
+"""Weights from elsewhere become runs: by name, from .npz files, from bare checkpoints."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import imagenet
+from base import UserError
+from imagenet.nets import NETS, SqueezeNet11, variable_shapes
+from saved import imported
+from saved.checkpoints import checkpoint_step
+from saved.run import load_run
+from saved.run_dir import PRETRAINED
+from squeezenet_model import tf
+from tools import predict
+
+
+def drawn(net: str, classes: int = 5) -> dict[str, np.ndarray]:
+    """Random weights of a net."""
+    rng = np.random.default_rng(0)
+    shapes = variable_shapes(NETS[net], classes)
+    return {name: rng.normal(0, 0.05, shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+V11 = drawn("squeezenet1_1")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """An empty current folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def save_bare(path: str, arrays: dict[str, np.ndarray]) -> None:
+    """A checkpoint as another TF1 program would leave it: no settings.json, no global_step."""
+    with tf.Graph().as_default(), tf.Session() as session:
+        for name, array in arrays.items():
+            tf.get_variable(name, initializer=array)
+        session.run(tf.global_variables_initializer())
+        tf.train.Saver().save(session, str(path))
+
+
+class TestNpzFiles:
+    @pytest.mark.parametrize("net", NETS)
+    def test_become_runs_of_the_net_they_fit(self, net, here):
+        weights = drawn(net)
+        np.savez("mine.npz", **weights)
+        run = load_run(Path("mine.npz"))
+        assert type(run.model) is NETS[net]
+        dims = (32, 24) if net == "squeezenet" else (256, 224)
+        assert (run.model.original_dim, run.model.resize_dim) == dims
+        assert run.settings["class_names"] == [f"class {index}" for index in range(5)]
+        assert run.output_dir == Path("runs", "mine")
+        assert checkpoint_step(run.checkpoint) == 0
+        for name, array in weights.items():
+            np.testing.assert_array_equal(tf.train.load_variable(run.checkpoint, name), array)
+        assert os.listdir(here) == ["mine.npz"]
+
+    def test_with_1000_outputs_have_imagenets_classes(self):
+        np.savez("mine.npz", **drawn("squeezenet1_1", 1_000))
+        assert load_run(Path("mine.npz")).settings["class_names"][285] == "Egyptian cat"
+
+    def test_that_fit_no_net_are_one_sentence(self):
+        name, start = "fire5/squeeze/bias", r"mine\.npz: does not fit any of the nets .*"
+        np.savez("mine.npz", **V11 | {name: np.zeros(31, np.float32)})
+        with pytest.raises(UserError, match=rf"{start} has shape \(31,\) where it needs \(32,\)"):
+            load_run(Path("mine.npz"))
+        np.savez("mine.npz", **{other: array for other, array in V11.items() if other != name})
+        with pytest.raises(UserError, match=rf"{start}{name} is missing where it needs \(32,\)"):
+            load_run(Path("mine.npz"))
+
+
+class TestBareCheckpoints:
+    @pytest.mark.parametrize("name", ["net.ckpt", "net.ckpt.index", ""])
+    def test_are_found_by_their_name_or_folder(self, name):
+        save_bare("theirs/net.ckpt", V11 | {"beta1_power": np.float32(0.9), "epoch": np.int64(3)})
+        run = load_run(Path("theirs", name))
+        found = tf.train.load_variable(run.checkpoint, "conv1/kernel")
+        np.testing.assert_array_equal(found, V11["conv1/kernel"])
+
+    def test_that_are_damaged_are_one_sentence(self):
+        save_bare("theirs/net.ckpt", V11)
+        data = Path("theirs/net.ckpt.data-00000-of-00001")
+        data.unlink()
+        os.mkfifo(data)
+        with pytest.raises(UserError, match=r"net\.ckpt: is not an intact checkpoint"):
+            load_run(Path("theirs"))
+        for content in (b"", b"garbage", b"\xff"):
+            Path("theirs/checkpoint").write_bytes(content)  # TensorFlow's index file
+            with pytest.raises(UserError, match="theirs: is neither the folder of a run"):
+                load_run(Path("theirs"))
+
+
+def test_a_full_disk_is_one_sentence(here, monkeypatch):
+    (here / "file").touch()
+    np.savez("mine.npz", **V11)
+    monkeypatch.setattr(imported.tempfile, "mkdtemp", lambda prefix: here / "file")
+    with pytest.raises(UserError, match=r"file: cannot be written \(.*\); free some space there"):
+        load_run(Path("mine.npz"))
+
+
+def test_published_names_mean_those_weights_unless_there_is_a_folder(here, monkeypatch):
+    monkeypatch.setattr(imported, "load_published", lambda name: V11)
+    monkeypatch.setattr(imagenet, "class_names", lambda: list("abcde"))
+    run = load_run(Path("squeezenet1_1"))
+    assert type(run.model) is SqueezeNet11
+    assert run.settings["class_names"] == list("abcde")
+    assert run.settings["source"] == "squeezenet1_1"
+    assert run.output_dir == Path("runs", "squeezenet1_1")
+    (here / "squeezenet1_1").symlink_to(PRETRAINED)
+    assert load_run(Path("squeezenet1_1")).settings["dataset"] == "cifar10"
+
+
+@pytest.mark.imagenet
+@pytest.mark.parametrize(
+    ("photo", "weights", "label"),
+    [
+        ("chelsea", "squeezenet1_1", "Egyptian cat"),
+        ("coffee", "squeezenet1_1", "espresso"),
+        ("chelsea", "squeezenet1_0_compressed", "Egyptian cat"),
+    ],
+)
+def test_real_weights_classify_photos(capfd, photo, weights, label):
+    """They are not part of the project: see docs/imagenet.md."""
+    images = pytest.importorskip("skimage.data")
+    downloads = Path("data/downloads")
+    downloads.parent.mkdir()
+    downloads.symlink_to(Path(os.environ["IMAGENET_DIR"]).resolve())
+    Image.fromarray(getattr(images, photo)()).save("photo.png")
+    assert predict.main(["photo.png", "--json", "--run_dir", weights]) == 0
+    assert json.loads(capfd.readouterr().out)["label"] == label
