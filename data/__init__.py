@@ -4,72 +4,54 @@ A built-in data set is a module `data/NAME.py` with a function `load(data_dir, m
 its name is in `names()`. `folder` reads a folder of your own images.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import importlib
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from base import UserError, printable
+from base.program import report
 
 if TYPE_CHECKING:  # numpy would make `train.py --help` wait
     import numpy as np
 
     from data.images import ImageFiles
 
-MAX_RATIO = 10  # of the images of two classes; beyond it, weighting the classes is suggested
-
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Images with their labels.
+    """Images, in an array or what is indexed like one, with their labels."""
 
-    Attributes:
-      records: uint8 [N, 3 * original_dim * original_dim], channel-major: all red values of an
-        image row by row, then green, then blue. An array, or an object that is indexed like one.
-      labels: int32 [N], index into the data set's class_names.
-    """
-
-    records: np.ndarray | ImageFiles
-    labels: np.ndarray
+    # uint8 [N, 3 * original_dim * original_dim], channel-major: all red values of an image row by
+    # row, then green, then blue.
+    records: "np.ndarray | ImageFiles"
+    labels: "np.ndarray"  # int32 [N], index into the data set's class_names
 
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """A data set that has been loaded.
+    """A data set that has been loaded."""
 
-    Attributes:
-      name: one of `names()`, or the absolute path of a folder; `load` takes either.
-      train, test: the two splits.
-      class_names: one name per class, in the order of the labels.
-      original_dim: side of a stored image in pixels.
-      resize_dim: side of the crop that the net sees, in pixels.
-      mirrored: whether a mirrored image still belongs to its class (a digit does not).
-      validation: held-out images for choosing a checkpoint or a setting, so that the test split
-        plays no part in it; or None.
-    """
-
-    name: str
+    name: str  # one of `names()`, or the absolute path of a folder; `load` takes either
     train: Split
     test: Split
-    class_names: tuple[str, ...]
-    original_dim: int
-    resize_dim: int
-    mirrored: bool
+    class_names: tuple[str, ...]  # in the order of the labels
+    original_dim: int  # side of a stored image in pixels
+    resize_dim: int  # side of the crop that the net sees, in pixels
+    mirrored: bool  # whether a mirrored image still belongs to its class (a digit does not)
+    # Held out for choosing a checkpoint or a setting, so that the test split plays no part in it.
     validation: Split | None = None
 
     @property
     def evaluation_set(self) -> Split:
         """What checkpoints are evaluated on: the held-out images if there are any."""
-        return self.test if self.validation is None else self.validation
+        return self.validation or self.test
 
     @property
     def evaluation_name(self) -> str:
         """The name of the evaluation set's split, "test" or "validation"."""
-        return "test" if self.validation is None else "validation"
+        return "validation" if self.validation else "test"
 
 
 def names() -> list[str]:
@@ -86,16 +68,13 @@ def load(
     """Loads a data set, downloading it first if that is needed and allowed.
 
     Args:
-      name: one of `names()`, or the path of a folder of your own images. The names come first: a
-        folder called digits is ./digits.
+      name: one of `names()`, or else the path of a folder of your own images.
       data_dir: folder that holds the files or gets the download; None for the data set's default.
       may_download: whether missing files may be downloaded or unpacked.
-      dims: original_dim and resize_dim for your own images; None for (32, 24). Those of the
-        built-in data sets are fixed.
+      dims: original_dim and resize_dim of your own images; None for (32, 24).
 
     Raises:
-      UserError: there is no such data set, a file is missing, unreadable or damaged, or the
-        download failed.
+      UserError: there is no such data set, it has other dims, or its files cannot be had or read.
     """
     if data_dir is not None and name != "cifar10":
         raise UserError(
@@ -117,10 +96,7 @@ def load(
             )
         return folder.load(Path(os.path.realpath(name)), *(dims or (32, 24)))
     if data_dir is None and os.path.isdir(name):
-        print(
-            f"{name}: loading the built-in data set of that name; ./{name} is the folder",
-            file=sys.stderr,
-        )
+        report(f"{name}: loading the built-in data set of that name; ./{name} is the folder")
     dataset = importlib.import_module(f"data.{name}").load(data_dir, may_download)
     if dims not in (None, (dataset.original_dim, dataset.resize_dim)):
         raise UserError(
@@ -132,25 +108,21 @@ def load(
 
 
 def hold_out(dataset: Dataset, size: int) -> Dataset:
-    """Moves training images into the validation split.
-
-    Args:
-      dataset: whose training images to divide.
-      size: how many to hold out; each class gives its share. They are the same every time.
+    """Moves training images into the validation split: of each class its part, always the same.
 
     Raises:
       UserError: there are too few images for that, or the data set has a validation split.
     """
     from sklearn.model_selection import train_test_split  # takes seconds to import
 
-    if dataset.validation is not None:
+    if dataset.validation:
         raise UserError(
             f"{dataset.name}: has {len(dataset.validation.labels):,} validation images of its own; "
             "hold out none."
         )
     records, labels = dataset.train.records, dataset.train.labels
     try:
-        rest, held_out = train_test_split(
+        parts = train_test_split(
             range(len(labels)), test_size=size, stratify=labels, random_state=0
         )
     except ValueError as error:
@@ -159,26 +131,20 @@ def hold_out(dataset: Dataset, size: int) -> Dataset:
             f"{len(dataset.class_names):,} classes cannot be held out ({error}); give another "
             "number."
         ) from error
-    train, validation = (
-        Split(records.take(indices, axis=0), labels[indices]) for indices in (rest, held_out)
-    )
+    train, validation = (Split(records.take(part, axis=0), labels[part]) for part in parts)
     return dataclasses.replace(dataset, train=train, validation=validation)
 
 
-def class_weights(dataset: Dataset) -> np.ndarray:
-    """Weights for the training loss of images that give every class the same say.
+def class_weights(dataset: Dataset) -> "np.ndarray":
+    """Weights for the training loss that give every class the same say: float32 [classes].
 
-    An image's weight is inversely proportional to how many training images its class has, and 1 on
-    average over all training images (scikit-learn's class_weight="balanced").
-
-    Returns:
-      float32 [classes]; 0 for a class without training images.
+    Inversely proportional to how many training images a class has, and 1 on average over these
+    (scikit-learn's class_weight="balanced"); 0 for a class without any.
     """
     import numpy as np
 
-    labels = dataset.train.labels
-    counts = np.bincount(labels, minlength=len(dataset.class_names))
-    weights = len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    counts = np.bincount(dataset.train.labels, minlength=len(dataset.class_names))
+    weights = counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1))
     return np.where(counts, weights, 0).astype(np.float32)
 
 
@@ -188,7 +154,7 @@ def describe_imbalance(dataset: Dataset) -> str | None:
 
     counts = np.bincount(dataset.train.labels, minlength=len(dataset.class_names))
     largest, smallest = counts.argmax(), counts.argmin()
-    if counts[largest] <= MAX_RATIO * counts[smallest]:
+    if counts[largest] <= 10 * counts[smallest]:
         return None
     return (
         f"the classes are unbalanced: {counts[largest]:,} training images of "

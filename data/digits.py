@@ -12,33 +12,27 @@ from sklearn.model_selection import train_test_split
 
 from data import Dataset, Split
 
-SCALE = 3  # 8 x 8 is enlarged to 24 x 24, the size that the net sees ...
-BORDER = 4  # ... and padded to CIFAR-10's 32 x 32, so that random crops shift the digit
-TEST_SIZE = 297  # leaves 1,500 to train on
-
 
 def load(data_dir: Path | None = None, may_download: bool = True) -> Dataset:
-    """The digits in CIFAR-10's record layout, gray copied to three channels.
-
-    The images come with scikit-learn, so the arguments are not used.
-
-    Returns:
-      1,500 train and 297 test images of 32 x 32, the same stratified split every time.
+    """1,500 train and 297 test images of 32 x 32, gray in three channels; a stratified split, the
+    same every time. They come with scikit-learn, so the arguments are not used.
     """
     digits = load_digits()
     gray = np.round(digits.images * (255 / 16)).astype(np.uint8)  # stored as 0..16
-    drawn = gray.repeat(SCALE, axis=1).repeat(SCALE, axis=2)
-    padded = np.pad(drawn, [(0, 0), (BORDER, BORDER), (BORDER, BORDER)])
-    records = np.tile(padded.reshape(len(padded), -1), 3)
-    labels = digits.target.astype(np.int32)
+    # Enlarged to 24 x 24, the size that the net sees, and padded so that random crops shift it.
+    padded = np.pad(gray.repeat(3, axis=1).repeat(3, axis=2), [(0, 0), (4, 4), (4, 4)])
     train_records, test_records, train_labels, test_labels = train_test_split(
-        records, labels, test_size=TEST_SIZE, stratify=labels, random_state=0
+        np.tile(padded.reshape(len(padded), -1), 3),
+        digits.target.astype(np.int32),
+        test_size=297,
+        stratify=digits.target,
+        random_state=0,
     )
     return Dataset(
         name="digits",
         train=Split(train_records, train_labels),
         test=Split(test_records, test_labels),
-        class_names=tuple(str(name) for name in digits.target_names),
+        class_names=tuple("0123456789"),
         original_dim=32,
         resize_dim=24,
         mirrored=False,

@@ -1,33 +1,27 @@
 """Image files of any size -> records."""
 
 import contextlib
-import copy
+import dataclasses
 import logging
-import os
 import warnings
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError, features
+from PIL import ExifTags, Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from base import UserError, reason
 from base.files import open_regular
 from base.runtime import visible_cores
 
-# What Pillow reads on its own, with readers that are in wide use. Builds of it may lack the last.
-FORMATS = (
-    *("JPEG", "PNG", "GIF", "BMP", "TIFF"),
-    *(name for name in ("WEBP", "AVIF") if features.check(name.lower())),
-)
+# What Pillow reads on its own, with readers that are in wide use.
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF")
 USABLE = f"an image in RGB, gray, CMYK or palette colors ({', '.join(FORMATS)})"
 MAX_FILE_BYTES = 1 << 28  # a 16-bit TIFF of 40 megapixels
 MAX_PIXELS = 100_000_000  # as decoded; a JPEG is decoded at a fraction of its size
 MAX_THREADS = 8  # each may hold an image of hundreds of megabytes
-# What EXIF's orientations 2 to 8 ask for; 1 is upright.
-TURNS = {
+TURNS = {  # what EXIF's orientations 2 to 8 ask for; 1 is upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -53,19 +47,12 @@ class NotAnImage(UserError):
 
 
 def read_image(path: Path, dim: int) -> np.ndarray:
-    """Reads one image file as a record.
+    """Reads one image file as a record, uint8 [3 * dim * dim], channel-major.
 
     The image is turned upright as its EXIF data say; of an animation, the first frame is used.
     Gray, palette, 16-bit and CMYK images become RGB with 8 bits a value; transparent ones get a
     white background. The central square, as wide as the shorter side, is resized (bicubic) to
     dim x dim; an image of that size stays as it is.
-
-    Args:
-      path: the file.
-      dim: side of the record's image in pixels.
-
-    Returns:
-      uint8 [3 * dim * dim], channel-major.
 
     Raises:
       NotAnImage: it is none that can be used.
@@ -83,7 +70,7 @@ def read_image(path: Path, dim: int) -> np.ndarray:
 def decode(path: Path, dim: int) -> np.ndarray:
     """The record of an image file; raises whatever Pillow does."""
     with open_regular(path) as file:
-        if os.fstat(file.fileno()).st_size > MAX_FILE_BYTES:
+        if path.stat().st_size > MAX_FILE_BYTES:
             raise Image.DecompressionBombError(f"it has more than {MAX_FILE_BYTES:,} bytes")
         image = Image.open(file, formats=FORMATS)
         image.draft(None, (2 * dim, 2 * dim))  # to decode a JPEG at a half, a quarter or an eighth
@@ -91,37 +78,29 @@ def decode(path: Path, dim: int) -> np.ndarray:
         if max(image.width * image.height, tags.get(322, 0) * tags.get(323, 0)) > MAX_PIXELS:
             raise Image.DecompressionBombError(f"it has more than {MAX_PIXELS:,} pixels")
         image.load()
-    if image.mode in ("F", "I", "LAB"):  # of which Pillow does not know what they are in RGB
-        raise UnidentifiedImageError
-    square = central_square(to_rgb(image), dim)
-    # Not ImageOps.exif_transpose, which fails on other odd data in EXIF. After load(), as that
-    # turns a TIFF itself.
+    side = min(image.size)
+    left, top = (image.width - side) / 2, (image.height - side) / 2
+    # A large image is reduced first, as far as Pillow calls that indistinguishable.
+    square = to_rgb(image).resize(
+        (dim, dim), Image.Resampling.BICUBIC, (left, top, left + side, top + side), reducing_gap=3.0
+    )
+    # ImageOps.exif_transpose would fail on other odd data in EXIF. (load() turns a TIFF itself.)
     with contextlib.suppress(Exception):  # without readable EXIF data, the pixels are what counts
         square = square.transpose(TURNS[image.getexif()[ExifTags.Base.Orientation]])
     return np.asarray(square).transpose(2, 0, 1).ravel()
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """An image of any mode as RGB with 8 bits a value; copied only if need be."""
+    """An image as RGB with 8 bits a value, copied only if need be; or UnidentifiedImageError."""
+    if image.mode in ("F", "I", "LAB"):  # of which Pillow does not know what they are in RGB
+        raise UnidentifiedImageError
     if image.mode.startswith("I;16"):  # which convert() would cut off at 255
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.has_transparency_data:
-        opaque = Image.new("RGB", image.size, "white")
-        image = image if image.mode == "RGBA" else image.convert("RGBA")
-        opaque.paste(image, mask=image)
-        return opaque
+        rgba = image if image.mode == "RGBA" else image.convert("RGBA")
+        image = Image.new("RGB", image.size, "white")
+        image.paste(rgba, mask=rgba)
     return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def central_square(image: Image.Image, dim: int) -> Image.Image:
-    """The central square of an image, resized (bicubic) to dim x dim.
-
-    A large image is reduced first, as far as Pillow calls that indistinguishable.
-    """
-    side = min(image.size)
-    left, top = (image.width - side) / 2, (image.height - side) / 2
-    box = (left, top, left + side, top + side)
-    return image.resize((dim, dim), Image.Resampling.BICUBIC, box, reducing_gap=3.0)
 
 
 def is_clutter(name: str) -> bool:
@@ -129,69 +108,55 @@ def is_clutter(name: str) -> bool:
     return name.startswith(".") or name.lower() in CLUTTER
 
 
+@dataclasses.dataclass(eq=False)
 class ImageFiles:
     """Image files in the place of a Split's records: read in parallel, when they are asked for.
 
     Those that fit into KEPT_BYTES are kept in memory, the others are read each time.
-
-    Args:
-      paths: the files.
-      dim: side of a record's image in pixels.
     """
 
-    def __init__(self, paths: Sequence[Path], dim: int):
-        self._paths = paths
-        self._dim = dim
-        self._kept: dict[int, np.ndarray] = {}
-        self._threads = ThreadPoolExecutor(min(visible_cores(), MAX_THREADS))
-        self._indices = np.arange(len(paths))  # of the files that are this object's records
+    paths: list[Path]
+    dim: int  # side of a record's image in pixels
+    # Records by path, and threads: what `take` gives shares them.
+    kept: dict[Path, np.ndarray] = dataclasses.field(default_factory=dict)
+    threads: ThreadPoolExecutor = dataclasses.field(
+        default_factory=lambda: ThreadPoolExecutor(min(visible_cores(), MAX_THREADS))
+    )
 
     def __len__(self) -> int:
-        return len(self._indices)
+        return len(self.paths)
 
-    def __getitem__(self, indices: slice | Sequence[int] | np.ndarray) -> np.ndarray:
-        """The records at some indices: uint8 [N, 3 * dim * dim].
-
-        Raises:
-          UserError: a file cannot be read.
-        """
-        records = list(self._threads.map(self._read, self._indices[indices]))
+    def __getitem__(self, indices: slice | list[int] | np.ndarray) -> np.ndarray:
+        """The records at some indices: uint8 [N, 3 * dim * dim]; UserError if one has none."""
+        paths = [self.paths[index] for index in np.arange(len(self))[indices]]
+        records = list(self.threads.map(self._read, paths))
         if errors := [record for record in records if isinstance(record, UserError)]:
             raise errors[0]
-        return np.array(records, np.uint8).reshape(-1, 3 * self._dim**2)
+        return np.array(records, np.uint8).reshape(-1, 3 * self.dim**2)
 
-    def take(self, indices: Sequence[int], axis: int = 0) -> "ImageFiles":
-        """Some of the files, as a numpy array's `take` gives some of its rows.
-
-        What is kept in memory is shared.
-        """
-        part = copy.copy(self)
-        part._indices = self._indices[indices]
-        return part
+    def take(self, indices: list[int] | np.ndarray, axis: int = 0) -> "ImageFiles":
+        """Some of the files, as a numpy array's `take` gives some of its rows."""
+        return dataclasses.replace(self, paths=[self.paths[index] for index in indices])
 
     def read_all(self) -> dict[Path, UserError]:
         """Reads all files, with a progress bar; returns what is wrong with those that fail."""
-        records = tqdm(
-            self._threads.map(self._read, range(len(self._paths))),
+        pairs = tqdm(
+            zip(self.paths, self.threads.map(self._read, self.paths), strict=True),
             desc="reading all images",
-            total=len(self._paths),
+            total=len(self),
             unit=" images",
             leave=False,
             disable=None,  # but on a terminal
         )
-        return {
-            path: record
-            for path, record in zip(self._paths, records, strict=True)
-            if isinstance(record, UserError)
-        }
+        return {path: record for path, record in pairs if isinstance(record, UserError)}
 
-    def _read(self, index: int) -> np.ndarray | UserError:
-        if index in self._kept:
-            return self._kept[index]
+    def _read(self, path: Path) -> np.ndarray | UserError:
+        if path in self.kept:
+            return self.kept[path]
         try:
-            record = read_image(self._paths[index], self._dim)
+            record = read_image(path, self.dim)
         except UserError as error:
             return error
-        if len(self._kept) < KEPT_BYTES // record.nbytes:
-            self._kept[index] = record
+        if len(self.kept) < KEPT_BYTES // record.nbytes:
+            self.kept[path] = record
         return record
