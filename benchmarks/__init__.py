@@ -1,1 +1,1 @@
-"""Side-by-side timing."""
+"""Commands that measure: against peers, to a goal, part by part, on more machines."""

@@ -1,86 +1,84 @@
 """Shows where the time of a training step goes: python -m benchmarks.step_profile
 
-Traces steps of train.py's graph on random images of CIFAR-10's size (TensorFlow's RunMetadata),
-and sums the time of each kind of operation over all cores. Tracing makes a step slower.
+Traces steps of train.py's graph for CIFAR-10, on the digits, whose images are as large
+(TensorFlow's RunMetadata), and sums the time of each kind of operation over all cores. Tracing
+makes a step slower.
 """
 
+import argparse
 import collections
 import statistics
-import time
+import sys
+import timeit
 
-import numpy as np
-
-from data import Dataset, Split
+import data
+from base import printable
+from base.files import write_file
+from base.program import Parser, local_path, run
+from base.runtime import load_tensorflow_quietly, session_config
 from reporting.console import aligned
-from training.runtime import load_tensorflow_quietly
+from training.recipe import DEFAULTS, make_schedule
 
 WARM_UP_STEPS = 30
 STEPS = 40
-SHOWN = 14
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command; returns its exit code."""
+    parser = Parser(prog="python -m benchmarks.step_profile", description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--trace",
+        type=local_path,
+        help="file for the trace of a step, for chrome://tracing or ui.perfetto.dev",
+    )
+    flags = parser.parse_args(arguments)
+    return run(parser.prog, lambda: profile(flags))
+
+
+def profile(flags: argparse.Namespace) -> None:
     """Prints the median step time, and the kinds of operations that take the most time."""
     load_tensorflow_quietly()
+    from tensorflow.python.client.timeline import Timeline
+
     from squeezenet_model import SqueezeNetModel, tf
-    from training import recipe
     from training.input_pipeline import TrainingBatches
-    from training.runtime import session_config
+    from training.plan import Plan
     from training.step import build_training_step
 
-    rng = np.random.default_rng(0)
-    records = rng.integers(0, 256, [10_000, 3 * 32 * 32], np.uint8)
-    split = Split(records, rng.integers(0, 10, 10_000, np.int32))
-    dataset = Dataset(split, split, tuple("0123456789"), 32, 24, mirrored=True)
-    model = SqueezeNetModel(original_dim=32, resize_dim=24, output_size=10)
-    schedule = recipe.make_schedule(50_000, num_epochs=25.6)
-    with tf.Graph().as_default() as graph:
+    dataset, schedule = data.load("digits"), make_schedule(50_000, DEFAULTS["cifar10"], {})
+    plan = Plan(SqueezeNetModel(32, 24, output_size=10), dataset, schedule, run_dir=None)
+    traces = [tf.RunMetadata() for _ in range(STEPS)]
+    with tf.Graph().as_default() as graph, tf.Session(config=session_config()) as session:
         batches = TrainingBatches(dataset, schedule)
-        training_step = build_training_step(model, batches.next_batch, schedule)
-        with tf.Session(config=session_config()) as session:
-            session.run(tf.global_variables_initializer())
-            batches.start_at(session, 0)
-            for _ in range(WARM_UP_STEPS):
-                session.run(training_step.step)
-            seconds = [timed(session.run, training_step.step) for _ in range(STEPS)]
-            traces = [traced(session, training_step.step) for _ in range(STEPS)]
-    kinds = {op.name: op.type for op in graph.get_operations()}
-    totals, counts = collections.Counter(), collections.Counter()
-    for trace in traces:
-        for device in trace.step_stats.dev_stats:
-            for node in device.node_stats:
-                kind = kinds.get(node.node_name.split(":")[0], "other")
-                totals[kind] += (node.op_end_rel_micros - node.op_start_rel_micros) / STEPS / 1000
-                counts[kind] += 1
-    median = 1000 * statistics.median(seconds)
+        step = build_training_step(plan, batches.next_batch).step
+        session.run(tf.global_variables_initializer())
+        batches.start_at(session, 0)
+        seconds = timeit.repeat(lambda: session.run(step), number=1, repeat=WARM_UP_STEPS + STEPS)
+        for trace in traces:
+            session.run(step, options=tf.RunOptions(trace_level=3), run_metadata=trace)  # full
+
+    kinds = {operation.name: operation.type for operation in graph.get_operations()}
+    spent = collections.defaultdict(list)  # milliseconds of all operations, by their kind
+    for device in (device for trace in traces for device in trace.step_stats.dev_stats):
+        for node in device.node_stats:
+            kind = kinds.get(node.node_name.split(":")[0], "other")
+            spent[kind].append((node.op_end_rel_micros - node.op_start_rel_micros) / 1000)
+    median, total = statistics.median(seconds[WARM_UP_STEPS:]), sum(map(sum, spent.values()))
     print(
-        f"a step, not traced: {median:.1f} ms, {1000 * schedule.batch_size / median:,.0f} images/s"
+        f"a step, not traced: {1000 * median:.1f} ms, "
+        f"{schedule.batch_size / median:,.0f} images/s\n"
+        f"its operations, traced, on all cores: {total / STEPS:.1f} ms\n"
     )
-    print(f"its operations, traced, on all cores: {totals.total():.1f} ms\n")
-    rows = [("operation", "a step", "ms", "share")]
-    for kind, total in totals.most_common(SHOWN):
-        rows.append(
-            (kind, f"{counts[kind] / STEPS:.0f}", f"{total:.2f}", f"{total / totals.total():.1%}")
-        )
-    print(aligned(rows, left=(0,)))
-
-
-def timed(function, *arguments) -> float:
-    """Seconds of a call."""
-    started = time.perf_counter()
-    function(*arguments)
-    return time.perf_counter() - started
-
-
-def traced(session, fetch):
-    """The RunMetadata of a step."""
-    from squeezenet_model import tf
-
-    metadata = tf.RunMetadata()
-    options = tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE)
-    session.run(fetch, options=options, run_metadata=metadata)
-    return metadata
+    rows = [
+        (kind, f"{len(own) / STEPS:.0f}", f"{sum(own) / STEPS:.2f}", f"{sum(own) / total:.1%}")
+        for kind, own in sorted(spent.items(), key=lambda item: -sum(item[1]))[:14]
+    ]
+    print(aligned([("operation", "a step", "ms", "of all"), *rows], left=(0,)))
+    if flags.trace:
+        trace_json = Timeline(traces[-1].step_stats).generate_chrome_trace_format()
+        write_file(flags.trace, trace_json.encode())
+        print(f"\nthe trace of a step: {printable(flags.trace)}")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,1 +1,1 @@
-"""The contenders of benchmarks.peers: one module each, run as a separate process."""
+"""The contenders: one module for each framework. process.py starts them and gives them turns."""

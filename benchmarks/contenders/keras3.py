@@ -1,29 +1,14 @@
-"""The same net in Keras 3 on the TensorFlow backend, trained by model.fit.
-
-Arguments: folder of the images; "jit" to compile with XLA, "graph" for none.
-"""
-
-import os
-import sys
-
-os.environ["KERAS_BACKEND"] = "tensorflow"
+"""The same net in Keras 3 on the TensorFlow backend, trained by model.fit."""
 
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from benchmarks.contenders.turns import (
-    BATCH_SIZE,
-    PREFETCHED_BATCHES,
-    SEED,
-    Turns,
-    check_parameters,
-    images,
-)
-from training.batches import batch_at
+from benchmarks.contenders.process import PARAMETERS, Runner
 
 STEPS_AT_ONCE = 10  # steps_per_execution: steps per call from Python
+WARM_UP = 0.05  # of the steps
 
 
 def fire_module(inputs: keras.KerasTensor, squeeze: int, expand: int) -> keras.KerasTensor:
@@ -34,9 +19,9 @@ def fire_module(inputs: keras.KerasTensor, squeeze: int, expand: int) -> keras.K
     return layers.Concatenate()([expand1x1, expand3x3])
 
 
-def build_net(dim: int) -> keras.Model:
+def chapter_net() -> keras.Model:
     """The chapter's net for ten classes."""
-    inputs = keras.Input([dim, dim, 3])
+    inputs = keras.Input([24, 24, 3])
     layer = layers.Conv2D(64, 3, padding="same", activation="relu")(inputs)
     layer = layers.MaxPooling2D()(layer)
     layer = fire_module(fire_module(layer, 32, 64), 32, 64)
@@ -47,41 +32,37 @@ def build_net(dim: int) -> keras.Model:
     return keras.Model(inputs, layers.GlobalAveragePooling2D()(layer))
 
 
-def training_dataset(dataset, seed: int = SEED) -> tf.data.Dataset:
-    """Standardized batches, prefetched."""
-    dim = dataset.resize_dim
-
-    def make(step):
-        crops, labels = tf.numpy_function(
-            lambda step: batch_at(dataset, BATCH_SIZE, seed, int(step)),
-            [step],
-            [tf.float32, tf.int32],
-        )
-        crops = tf.reshape(crops, [BATCH_SIZE, 3, dim, dim])
-        inputs = tf.image.per_image_standardization(tf.transpose(crops, [0, 2, 3, 1]))
-        return inputs, tf.ensure_shape(labels, [BATCH_SIZE])
-
-    steps = tf.data.Dataset.range(np.iinfo(np.int64).max)
-    return steps.map(make).prefetch(PREFETCHED_BATCHES)
+def standardized(crops: tf.Tensor | np.ndarray) -> tf.Tensor:
+    """[batch, 3, height, width] -> [batch, height, width, 3]."""
+    return tf.image.per_image_standardization(tf.transpose(crops, [0, 2, 3, 1]))
 
 
-def main() -> None:
-    """Trains until it is stopped."""
-    turns = Turns()
-    dataset = images()
-    net = build_net(dataset.resize_dim)
-    check_parameters(net.count_params())
+def train(runner: Runner) -> float:
+    """Adam with Keras' own cosine schedule and a warm-up; returns the accuracy."""
+    job, total_steps = runner.job, runner.total_steps
+    keras.utils.set_random_seed(job.seed)
+    net, warm_up_steps = chapter_net(), round(WARM_UP * total_steps)
+    assert net.count_params() == PARAMETERS
+    rate = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0,
+        decay_steps=total_steps - warm_up_steps,
+        warmup_target=job.learning_rate,
+        warmup_steps=warm_up_steps,
+    )
+
+    def make_batch(step):
+        crops, labels = tf.numpy_function(runner.batch, [step], [tf.float32, tf.int32])
+        crops = tf.ensure_shape(crops, [job.batch_size, 3, 24, 24])
+        return standardized(crops), tf.ensure_shape(labels, [job.batch_size])
+
     net.compile(
-        optimizer="adam",
+        optimizer=keras.optimizers.Adam(rate),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        jit_compile=sys.argv[2] == "jit",
+        jit_compile="compiled" in job.options,  # with XLA
         steps_per_execution=STEPS_AT_ONCE,
     )
-    wait = keras.callbacks.LambdaCallback(
-        on_train_batch_end=lambda batch, logs: turns.step_done(STEPS_AT_ONCE)
-    )
-    net.fit(training_dataset(dataset), steps_per_epoch=1_000_000, verbose=0, callbacks=[wait])
-
-
-if __name__ == "__main__":
-    main()
+    batches = tf.data.Dataset.range(2**60).map(make_batch).prefetch(4)
+    steps = runner.steps(at_once=STEPS_AT_ONCE)
+    wait = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: next(steps, None))
+    net.fit(batches, steps_per_epoch=total_steps, verbose=0, callbacks=[wait])
+    return runner.accuracy(lambda crops: net.predict_on_batch(standardized(crops)))

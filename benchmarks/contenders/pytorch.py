@@ -1,15 +1,12 @@
-"""The same net in PyTorch, channels last.
-
-Arguments: folder of the images; "compile" for torch.compile, "eager" for none.
-"""
-
-import sys
+"""The same nets in PyTorch, channels last."""
 
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, group_norm
 
-from benchmarks.contenders.turns import Turns, batches, check_parameters, images
+from benchmarks.contenders.process import PARAMETERS, Runner
+
+DIM, CLASSES = 224, 1000  # of v1.1
 
 
 class Fire(nn.Module):
@@ -27,43 +24,80 @@ class Fire(nn.Module):
         return torch.cat([self.expand1x1(squeezed).relu(), self.expand3x3(squeezed).relu()], 1)
 
 
-def build_net() -> nn.Module:
+def build(parameters: int, *layers: nn.Module) -> nn.Module:
+    """A net of these layers and the end of both nets, with so many parameters."""
+    end = nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    net = nn.Sequential(*layers, *end).to(memory_format=torch.channels_last)
+    assert sum(weights.numel() for weights in net.parameters()) == parameters
+    return net
+
+
+def chapter_net() -> nn.Module:
     """The chapter's net for ten classes."""
-    return nn.Sequential(
+    return build(
+        PARAMETERS,
         *(nn.Conv2d(3, 64, 3, padding=1), nn.ReLU(inplace=True), nn.MaxPool2d(2)),
         *(Fire(64, 32, 64), Fire(128, 32, 64), nn.MaxPool2d(2)),
-        *(Fire(128, 32, 128), Fire(256, 32, 128), nn.Dropout(0.5)),
-        *(nn.Conv2d(256, 10, 1), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+        *(Fire(128, 32, 128), Fire(256, 32, 128), nn.Dropout(0.5), nn.Conv2d(256, 10, 1)),
     )
 
 
-def standardized(crops: torch.Tensor) -> torch.Tensor:
-    """tf.image.per_image_standardization of [batch, 3, height, width]."""
-    deviation = crops.std((1, 2, 3), correction=0, keepdim=True)
-    smallest = crops[0].numel() ** -0.5
-    return (crops - crops.mean((1, 2, 3), keepdim=True)) / deviation.clamp(min=smallest)
+def v1_1() -> nn.Module:
+    """The authors' v1.1."""
+    pool = nn.MaxPool2d(3, 2, ceil_mode=True)
+    return build(
+        1_235_496,
+        *(nn.Conv2d(3, 64, 3, 2), nn.ReLU(inplace=True), pool),
+        *(Fire(64, 16, 64), Fire(128, 16, 64), pool),
+        *(Fire(128, 32, 128), Fire(256, 32, 128), pool),
+        *(Fire(256, 48, 192), Fire(384, 48, 192), Fire(384, 64, 256), Fire(512, 64, 256)),
+        *(nn.Dropout(0.5), nn.Conv2d(512, CLASSES, 1)),
+    )
 
 
-def main() -> None:
-    """Trains until it is stopped."""
-    turns = Turns()
-    dataset = images()
-    net = build_net().to(memory_format=torch.channels_last)
-    check_parameters(sum(weights.numel() for weights in net.parameters()))
+def train(runner: Runner) -> float:
+    """Adam with PyTorch's own one-cycle schedule; returns the accuracy."""
+    torch.manual_seed(runner.job.seed)
+    net, rate = chapter_net(), runner.job.learning_rate
     optimizer = torch.optim.Adam(net.parameters(), fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, runner.total_steps)
 
-    def loss_of(crops, labels):
-        inputs = standardized(crops.contiguous(memory_format=torch.channels_last))
-        return cross_entropy(net(inputs), labels)
+    def logits_of(crops):
+        inputs = torch.from_numpy(crops).contiguous(memory_format=torch.channels_last)
+        return net(group_norm(inputs, 1))  # tf.image.per_image_standardization
 
-    if sys.argv[2] == "compile":
-        loss_of = torch.compile(loss_of)
-    for crops, labels in batches(dataset):
-        optimizer.zero_grad(set_to_none=True)
-        loss_of(torch.from_numpy(crops), torch.from_numpy(labels).long()).backward()
+    if "compiled" in runner.job.options:
+        net.compile()
+    for crops, labels in runner.batches():
+        optimizer.zero_grad()
+        cross_entropy(logits_of(crops), torch.from_numpy(labels).long()).backward()
         optimizer.step()
-        turns.step_done()
+        schedule.step()
+    net.eval()
+    with torch.inference_mode():
+        return runner.accuracy(lambda crops: logits_of(crops).numpy())
 
 
-if __name__ == "__main__":
-    main()
+def train_v1_1(runner: Runner) -> None:
+    """Adam on all layers, on a batch in memory."""
+    net, images = v1_1(), random_images(runner.job.batch_size)
+    labels = torch.randint(CLASSES, [len(images)])
+    optimizer = torch.optim.Adam(net.parameters(), lr=3e-4, fused=True)
+    for _ in runner.steps():
+        optimizer.zero_grad()
+        cross_entropy(net(images), labels).backward()
+        optimizer.step()
+
+
+def classify_v1_1(runner: Runner) -> None:
+    """The forward pass of single images on one thread."""
+    torch.set_num_threads(1)
+    net, image = v1_1().eval(), random_images(1)
+    with torch.inference_mode():
+        for _ in runner.steps():
+            net(image)
+
+
+def random_images(count: int) -> torch.Tensor:
+    """Standardized images for v1.1."""
+    return torch.randn(count, 3, DIM, DIM).contiguous(memory_format=torch.channels_last)
