@@ -15,11 +15,7 @@ class UserError(Exception):
 
 
 class Stopped(Exception):
-    """A signal has ended the training in order; the message says how to resume.
-
-    Attributes:
-      signal: the number of the signal.
-    """
+    """A signal, given by its number, has ended the training; the message says how to resume."""
 
     def __init__(self, message: str, signal: int):
         super().__init__(message)
@@ -27,11 +23,11 @@ class Stopped(Exception):
 
 
 def printable(text: object) -> str:
-    """Text of unknown origin, such as a file's name, made safe to print: one line of what it says.
+    """Text of unknown origin, such as a file's name, made safe to print in one line.
 
-    Line breaks, escape sequences, invisible characters, those that reverse the direction of
-    writing, and bytes that are not UTF-8 are shown as Python would write them ("\\n", "\\x1b").
-    Letters of all scripts, symbols and spaces stay as they are.
+    Letters of all scripts, symbols and spaces stay. Line breaks, escape sequences, whatever is
+    invisible or reverses the direction of writing, and bytes that are not UTF-8 are shown as Python
+    would write them ("\\n", "\\x1b").
     """
     return "".join(
         character

@@ -37,8 +37,9 @@ def number(kind: type, minimum: float, maximum: float) -> Callable[[str], float]
         with contextlib.suppress(ValueError):
             if "_" not in text and minimum <= (value := kind(text)) <= maximum:
                 return value
-        what = "a whole number" if kind is int else "a number"
-        raise argparse.ArgumentTypeError(f"{text!a} is not {what} from {minimum:,} to {maximum:,}")
+        raise argparse.ArgumentTypeError(
+            f"{text!a} is not a {'whole ' * (kind is int)}number from {minimum:,} to {maximum:,}"
+        )
 
     return parse
 
@@ -62,13 +63,8 @@ def local_path(text: str) -> Path:
 def run(name: str, command: Callable[[], int | None]) -> int:
     """Runs a command; whatever goes wrong ends it in one sentence.
 
-    Args:
-      name: of the command, for the sentence.
-      command: takes no arguments and returns its exit code, None for 0.
-
-    Returns:
-      The exit code: the command's own; 2 for what only the user can fix; 128 and the number of a
-      signal (130 for Ctrl-C, 129 for a closed terminal); 1 when nobody reads the output any more.
+    Returns its exit code: its own, or 0; 2 for what only the user can fix; 128 and the number of a
+    signal (130 for Ctrl-C, 129 for a closed terminal); 1 when nobody reads the output any more.
     """
     prepare_output()
     try:
@@ -104,8 +100,7 @@ def prepare_output() -> None:
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:  # or files would take their place
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
+    for name, stream in (("stdout", sys.stdout), ("stderr", sys.stderr)):
         if stream is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
         elif hasattr(stream, "reconfigure"):  # a notebook's has no encoding
@@ -125,19 +120,16 @@ def discard_lost_output() -> None:
 class Interruption:
     """Notes that the user or the system wants the process to end; a context manager.
 
-    The first signal is noted for whoever asks. A second one of the same kind ends the process at
-    once; in a notebook it interrupts the cell instead. A signal that the parent process ignores
-    stays ignored. Outside of the main thread Python allows no handlers.
-
-    Attributes:
-      received: the signal that came, or None.
+    The first signal is noted in `received`. A second one of the same kind ends the process at once;
+    in a notebook it interrupts the cell instead. A signal that the parent process ignores stays
+    ignored. Outside of the main thread Python allows no handlers.
     """
 
     # Ctrl-C; a request by the system; a closed terminal or lost connection; on Windows, Ctrl-Break.
     SIGNALS = tuple(
-        getattr(signal, name)
-        for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
-        if hasattr(signal, name)
+        number
+        for number in signal.Signals
+        if number.name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
     )
 
     def __init__(self) -> None:
@@ -159,11 +151,10 @@ class Interruption:
         """Raises Stopped if the training, whose newest step is saved, has been interrupted."""
         if self.received and step < total_steps:
             saved = f"at step {step} of {total_steps}, which is saved" if step else "before step 1"
-            again = "run the same command again to resume"
-            raise Stopped(f"stopped {saved}; {again}", self.received)
+            raise Stopped(f"stopped {saved}; run the same command again to resume", self.received)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = signal.Signals(number)
         if self.received.name != "SIGHUP":  # which may come twice, from the shell and the system
-            is_interactive = hasattr(sys, "ps1")
-            signal.signal(number, self._handlers[number] if is_interactive else signal.SIG_DFL)
+            again = self._handlers[number] if hasattr(sys, "ps1") else signal.SIG_DFL
+            signal.signal(number, again)

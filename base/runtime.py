@@ -20,8 +20,7 @@ CHATTER = r"[IWE]\d{4} |[\d-]+ [\d:.]+: [IWE] |WARNING: All log messages before 
 def load_tensorflow_quietly() -> None:
     """Imports TensorFlow, sets it up, and lets it look for devices, without its log messages.
 
-    Raises:
-      UserError: TensorFlow, or its tf.layers, is missing.
+    Raises UserError if TensorFlow, or its tf.layers, is missing.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # errors reach Python as exceptions
     # An import makes half a million objects, which all stay. Looking through them for garbage again
@@ -57,12 +56,10 @@ def load_tensorflow_quietly() -> None:
 
 @contextlib.contextmanager
 def filtered_stderr(unwanted: str) -> Iterator[None]:
-    """Drops lines from what the process writes to file descriptor 2.
+    """Drops lines from what the process writes to file descriptor 2: those that start with a match
+    of a regular expression.
 
-    TF_CPP_MIN_LOG_LEVEL does not silence what TensorFlow 2.21 logs at its start.
-
-    Args:
-      unwanted: regular expression for the start of a line to drop.
+    (TF_CPP_MIN_LOG_LEVEL does not silence what TensorFlow 2.21 logs at its start.)
     """
     with tempfile.TemporaryFile() as log:
         stderr = os.dup(2)
@@ -80,17 +77,8 @@ def filtered_stderr(unwanted: str) -> Iterator[None]:
 
 def visible_cores() -> int:
     """The number of cores this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on every system
-        return os.cpu_count() or 1
-
-
-def visible_gpus() -> int:
-    """The number of GPUs that TensorFlow sees."""
-    import tensorflow.compat.v1 as tf
-
-    return len(tf.config.list_physical_devices("GPU"))
+    has_affinity = hasattr(os, "sched_getaffinity")  # not on every system
+    return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
 
 
 def session_config() -> Any:
@@ -104,17 +92,14 @@ def session_config() -> Any:
         gpu_options=tf.GPUOptions(allow_growth=True),
     )
     # The first step comes sooner; going over the graph a second time makes no step faster.
-    rewriting = config.graph_options.rewrite_options
-    rewriting.meta_optimizer_iterations = rewriting.ONE
+    config.graph_options.rewrite_options.meta_optimizer_iterations = 1
     return config
 
 
 def tower_device(index: int, num_gpus: int) -> contextlib.AbstractContextManager:
-    """Places a tower: its variables on the CPU, everything else on one of the GPUs.
+    """Places a tower, by its index: its variables on the CPU, everything else on one of the GPUs.
 
-    Args:
-      index: of the tower.
-      num_gpus: GPUs to spread the towers over; with 0, TensorFlow places the tower.
+    With 0 GPUs, TensorFlow places it.
     """
     if num_gpus == 0:
         return contextlib.nullcontext()

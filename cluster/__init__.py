@@ -56,8 +56,8 @@ class Cluster(Protocol):
         """Returns when all tasks have called it: the chief has saved the last step."""
 
 
-class Alone:
-    """The Cluster of a process that trains by itself."""
+class Alone(Cluster):
+    """A process that trains by itself."""
 
     part = WHOLE_BATCH
     all_reduce = None
@@ -75,7 +75,7 @@ class Alone:
         return step
 
     def wait_for_all(self, session: tf.Session) -> None:
-        """Does nothing; there are no other tasks."""
+        """Does nothing."""
 
 
 ALONE = Alone()

@@ -3,11 +3,11 @@
 import contextlib
 import dataclasses
 import socket
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from multiprocessing.pool import ThreadPool
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from base import Stopped, UserError
@@ -32,8 +32,6 @@ LOST_TASK_ERRORS = (
 )
 JOB = "train"  # TensorFlow's name for all tasks, the chief and the workers
 REDUCE_KEY, BARRIER_KEY, SCHEDULE_KEY, FIRST_BROADCAST_KEY = 1, 2, 3, 100
-# The preface of an HTTP/2 client and an empty SETTINGS frame; a gRPC server answers at once.
-GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
 
 
 def patience(address: str, timeout: float = 2.0) -> float:
@@ -44,7 +42,8 @@ def patience(address: str, timeout: float = 2.0) -> float:
     host, _, port = address.rpartition(":")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout) as connection:
-            connection.sendall(GREETING)
+            # The preface of HTTP/2 and an empty SETTINGS frame; a gRPC server answers at once.
+            connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
             return 0.0 if connection.recv(1) else CLOSED_SECONDS
     except ConnectionError:
         return CLOSED_SECONDS
@@ -109,14 +108,14 @@ class Task:
         started, next_report = time.monotonic(), 0.0
         while absent := ", ".join(self.absent()):
             now = time.monotonic()
+            if now >= next_report:
+                next_report = now + REPORT_SECONDS
+                print(f"{self.name}: waiting for {absent} to start", flush=True)
             if now - started > START_SECONDS:
                 raise UserError(
                     f"{self.name}: {absent} did not start within {START_SECONDS:.0f} seconds; "
                     "start all tasks, or correct TF_CONFIG."
                 )
-            if now >= next_report:
-                next_report = now + REPORT_SECONDS
-                print(f"{self.name}: waiting for {absent} to start", flush=True)
             time.sleep(LOOK_SECONDS)
         print(f"{self.name}: training with {', '.join(self._others)}", flush=True)
         yield
@@ -184,10 +183,10 @@ class Task:
         return tf.raw_ops.CollectiveReduce(input=vector, instance_key=key, **how, **self._group)
 
     def _from_chief(self, value: tf.Tensor, key: int) -> tf.Tensor:
-        options = {"shape": value.shape, "instance_key": key, **self._group}
+        how = {"shape": value.shape, "instance_key": key, **self._group}
         if self.is_chief:
-            return tf.raw_ops.CollectiveBcastSend(input=value, **options)
-        return tf.raw_ops.CollectiveBcastRecv(T=value.dtype, **options)
+            return tf.raw_ops.CollectiveBcastSend(input=value, **how)
+        return tf.raw_ops.CollectiveBcastRecv(T=value.dtype, **how)
 
 
 class WatchedSession(tf.Session):
@@ -200,7 +199,6 @@ class WatchedSession(tf.Session):
     def __init__(self, task: Task, interruption: SharedInterruption, target: str, config: Any):
         super().__init__(target, config=config)
         self._task, self._interruption = task, interruption
-        self._thread = ThreadPool(1)  # a daemon's: Python can end while TensorFlow waits
 
     def run(self, fetches: Any, *feeds: Any, **options: Any) -> Any:
         """As tf.Session.run; a TrainingStep also tells all tasks that one has received a signal.
@@ -208,26 +206,25 @@ class WatchedSession(tf.Session):
         Raises UserError when a task is lost, and Stopped if the step does not finish within
         INTERRUPTED_SECONDS of a signal.
         """
-        run, numbers = super().run, Interruption.SIGNALS
         if not isinstance(fetches, TrainingStep):
-            return self._watch(lambda: run(fetches, *feeds, **options))
-        own = {self._task.signals: [float(number == self._interruption.own) for number in numbers]}
-        values, agreed = self._watch(lambda: run([fetches, self._task.agreed], own))
+            return self._watch(fetches, *feeds, **options)
+        numbers, interruption = Interruption.SIGNALS, self._interruption
+        own = {self._task.signals: [float(number == interruption.own) for number in numbers]}
+        values, agreed = self._watch([fetches, self._task.agreed], own)
         received = (number for number, mean in zip(numbers, agreed, strict=True) if mean)
-        self._interruption.received = next(received, None)
+        interruption.received = next(received, None)
         return values
 
     def close(self) -> None:
         """Does nothing: it would wait for a task that is lost, and the process ends anyway."""
 
-    def _watch(self, function: Callable[[], Any]) -> Any:
-        """Calls the function in the thread, and looks at the other tasks until it returns."""
+    def _watch(self, *arguments: Any, **options: Any) -> Any:
+        """Calls tf.Session.run in a thread, and looks at the other tasks until it returns."""
         task, interruption = self._task, self._interruption
         started = reported = time.monotonic()
         absent_since: dict[str, float] = {}
-        result = self._thread.apply_async(function)
-        result.wait(LOOK_SECONDS)
-        while not result.ready():
+        result = in_thread(super().run, *arguments, **options)
+        while not wait([result], LOOK_SECONDS).done:
             now, absent = time.monotonic(), task.absent()
             absent_since = {name: absent_since.get(name, now) for name in absent}
             if lost := [n for n, limit in absent.items() if now - absent_since[n] >= limit]:
@@ -240,10 +237,23 @@ class WatchedSession(tf.Session):
             if now - reported >= REPORT_SECONDS:
                 reported = now
                 print(f"{task.name}: waiting for {whom}", flush=True)
-            result.wait(LOOK_SECONDS)
         try:
-            return result.get()
+            return result.result()
         except LOST_TASK_ERRORS as error:  # which does not say which task it is
             time.sleep(DYING_SECONDS)
             restarted = [f"a task that has been restarted since ({type(error).__name__})"]
             raise task.lost(task.absent() or restarted) from error
+
+
+def in_thread(function: Callable, *arguments: Any, **options: Any) -> Future:
+    """What the function will return or raise, in a thread that Python does not wait for to end."""
+    result: Future = Future()
+
+    def settle() -> None:
+        try:
+            result.set_result(function(*arguments, **options))
+        except BaseException as error:
+            result.set_exception(error)
+
+    threading.Thread(target=settle, daemon=True).start()
+    return result

@@ -24,33 +24,25 @@ POLL_SECONDS = 1
 def evaluate_run(flags: argparse.Namespace, in_cluster: bool) -> None:
     """Evaluates and prints; saves an image of the confusion matrix in the run's folder.
 
-    Args:
-      flags: --watch evaluates each new checkpoint until training there has ended, and reports on
-        the last one.
-      in_cluster: whether this is a cluster's evaluator, which watches, and waits for a training
-        that has not begun, or pauses.
+    With --watch, it evaluates each new checkpoint until training there has ended, and reports on
+    the last. A cluster's evaluator (in_cluster) does so too, and waits for a training that has not
+    begun, or pauses.
 
-    Raises:
-      UserError: there is no such run, or its images are missing.
+    Raises UserError if there is no such run, or its images are missing.
     """
     run_dir, patience = run_dir_of(flags), START_SECONDS if in_cluster else 0.0
     ends = time.monotonic() + patience
     while time.monotonic() < ends and read_settings(run_dir) is None:
         time.sleep(POLL_SECONDS)
-    is_named = flags.run_dir or flags.checkpoint or in_cluster
-    if not is_named and read_settings(run_dir) is None:
+    if not (flags.run_dir or flags.checkpoint or in_cluster or read_settings(run_dir)):
         run_dir = PRETRAINED
-    if flags.checkpoint and flags.checkpoint.is_dir():
-        raise UserError(f"--checkpoint {flags.checkpoint}: is a folder; use --run_dir for it.")
     settings = read_settings(run_dir) if flags.watch or in_cluster else None
     if settings:
-        model, folder = restore_model(settings), output_dir(run_dir)
-        total_steps = settings.get("total_steps") or 0
+        folder, total_steps = output_dir(run_dir), settings.get("total_steps") or 0
         checkpoints = new_checkpoints(run_dir, total_steps, patience)
     else:
         run = load_run(flags.checkpoint or run_dir)
-        settings, model, folder = run.settings, run.model, run.output_dir
-        checkpoints = iter([run.checkpoint])
+        settings, folder, checkpoints = run.settings, run.output_dir, iter([run.checkpoint])
     if flags.dataset and dataset_of(flags) != settings["dataset"]:
         raise UserError(
             f"--dataset {flags.dataset}: the run was trained on {settings['dataset']}; leave the "
@@ -61,7 +53,7 @@ def evaluate_run(flags: argparse.Namespace, in_cluster: bool) -> None:
     if split is None:
         raise UserError("--split validation: the run has held nothing out; choose train or test.")
     evaluation = None
-    with Evaluator(model, split) as evaluator:
+    with Evaluator(restore_model(settings), split) as evaluator:
         for checkpoint in checkpoints:
             try:
                 evaluation = evaluator.evaluate(checkpoint)
@@ -73,8 +65,7 @@ def evaluate_run(flags: argparse.Namespace, in_cluster: bool) -> None:
                 f"{run_dir}: nothing is training there, and it has no intact checkpoint; train "
                 "first."
             )
-        variables = evaluator.net.variables
-        results = summarize(evaluation, split, dataset.class_names, name, variables)
+        results = summarize(evaluation, split, dataset.class_names, name, evaluator.net.variables)
     print_report(results, Path(evaluation.checkpoint).parent)
     print_classes(results)
     matrix = confusion_matrix(split.labels, evaluation.predictions, dataset.class_names, dpi=200)
@@ -84,13 +75,9 @@ def evaluate_run(flags: argparse.Namespace, in_cluster: bool) -> None:
 def new_checkpoints(run_dir: Path, total_steps: int, patience: float = 0.0) -> Iterator[str]:
     """Yields each new intact checkpoint, starting with the newest, until training has ended.
 
-    A checkpoint that is written during an evaluation may be skipped, as in every continuous
-    evaluator of TF1. (tf_slim.evaluation.checkpoints_iterator relies on TensorFlow's index file
-    `checkpoint`, which may be missing, or name a damaged one; this looks at the files themselves.)
-
-    Args:
-      total_steps: after which training is complete.
-      patience: seconds that training may pause before that.
+    Before total_steps, training may pause for `patience` seconds. A checkpoint that is written
+    during an evaluation may be skipped, as in every continuous evaluator of TF1. (tf_slim's
+    checkpoints_iterator relies on TensorFlow's index file, which may be missing or out of date.)
     """
     last, seen = None, time.monotonic()
     while True:

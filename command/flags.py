@@ -1,7 +1,6 @@
 """The flags of train.py. No TensorFlow: `--help` must not wait."""
 
 import argparse
-from collections.abc import Callable
 
 import data
 from base.program import SMALLEST, Parser, local_name, local_path, number, seed
@@ -24,26 +23,8 @@ def parse_flags(arguments: list[str] | None = None) -> argparse.Namespace:
         epilog="Run the same command again to resume from the newest checkpoint in --run_dir.",
         allow_abbrev=False,
     )
-    add_run_flags(parser.add_argument_group("what to train on, and where").add_argument)
-    add_training_flags(parser.add_argument_group("how to train").add_argument)
-    add_evaluation_flags(parser.add_argument_group("what to record or evaluate").add_argument)
-    flags = parser.parse_args(arguments)
-    for name, value in vars(flags).items():
-        if value is None or value is False:  # but not 0
-            continue
-        if flags.eval_only and name not in EVALUATION_FLAGS:
-            parser.error(f"--{name} has no effect with --eval_only; leave one of them out")
-        if not flags.eval_only and name in ("checkpoint", "split", "watch"):
-            parser.error(f"--{name} needs --eval_only")
-    if flags.recipe == "fine_tuned" and not flags.init_from:
-        parser.error("--recipe fine_tuned needs --init_from, whose weights it fine-tunes")
-    if flags.checkpoint and (flags.watch or flags.run_dir):
-        parser.error("--checkpoint names a run and one checkpoint of it; drop the other flag")
-    return flags
 
-
-def add_run_flags(add: Callable) -> None:
-    """Adds the flags for what to train on, and where."""
+    add = parser.add_argument_group("what to train on, and where").add_argument
     add(
         "--dataset",
         type=local_name,
@@ -53,14 +34,9 @@ def add_run_flags(add: Callable) -> None:
     add(
         "--original_dim",
         type=number(int, MIN_DIM, MAX_DIM),
-        help="side in pixels to which your photos are resized; the net sees a crop of three "
-        "quarters of it (default: 32)",
+        help="side in pixels of your photos; the net sees three quarters of it (default: 32)",
     )
-    add(
-        "--data_dir",
-        type=local_path,
-        help="folder with the data set's files (default: data/downloads)",
-    )
+    add("--data_dir", type=local_path, help="the data set's files (default: data/downloads)")
     add("--run_dir", type=local_path, help="folder of the run (default: runs/<dataset>)")
     add(
         "--init_from",
@@ -72,19 +48,14 @@ def add_run_flags(add: Callable) -> None:
         "CIFAR-10 model)",
     )
 
-
-def add_training_flags(add: Callable) -> None:
-    """Adds the flags for how to train."""
-    digits, cifar10, photos, paper = (
-        DEFAULTS[name] for name in ("digits", "cifar10", "photos", "paper")
-    )
+    add = parser.add_argument_group("how to train").add_argument
+    digits, cifar10, photos, paper = DEFAULTS.values()
     add(
         "--num_epochs",
         type=number(float, SMALLEST, 1_000_000),
         help="passes over the training images "
-        f"(default: {digits.num_epochs:g} for digits, {cifar10.num_epochs:g} for cifar10, which is "
-        f"10,000 steps, {photos.num_epochs:g} for your own photos, {paper.num_epochs:g} with the "
-        "paper's nets)",
+        f"(default: {digits.num_epochs:g} for digits, {cifar10.num_epochs:g} for cifar10, "
+        f"{photos.num_epochs:g} for your own photos, {paper.num_epochs:g} for the paper's nets)",
     )
     add(
         "--batch_size",
@@ -108,8 +79,7 @@ def add_training_flags(add: Callable) -> None:
     add(
         "--held_out",
         type=number(int, 1, 1_000_000_000),
-        help="hold out this many training images and evaluate on them, not on the test set "
-        "(default: none)",
+        help="evaluate on this many training images, held out, and not on the test set",
     )
     add(
         "--num_towers",
@@ -117,38 +87,32 @@ def add_training_flags(add: Callable) -> None:
         help="equal parts of a batch that are processed in parallel (default: one per GPU; on a "
         "CPU one per 32 images, or one per core if that is more)",
     )
-    add(
-        "--class_weights",
-        action="store_true",
-        help="weight each image by how rare its class is, for unbalanced data",
-    )
+    add("--class_weights", action="store_true", help="give rare and frequent classes equal weight")
     add("--seed", type=seed, help="random seed (default: 0)")
 
-
-def add_evaluation_flags(add: Callable) -> None:
-    """Adds the flags for what to record, and for evaluation without training."""
+    add = parser.add_argument_group("what to record or evaluate").add_argument
     add(
         "--eval_every",
         type=number(int, 1, 1_000_000_000),
         help="steps between checkpoints, each of which is evaluated "
         f"(default: a fifth of the run, at most {MAX_STEPS_BETWEEN_EVALS:,})",
     )
-    add(
-        "--summarize_layers",
-        action="store_true",
-        help="also record activations and gradients for TensorBoard",
-    )
+    add("--summarize_layers", action="store_true", help="also record activations and gradients")
     add("--eval_only", action="store_true", help="evaluate the newest checkpoint; do not train")
-    add(
-        "--checkpoint", type=local_path, help="evaluate this one (default: the newest in --run_dir)"
-    )
-    add(
-        "--split",
-        choices=("train", "validation", "test"),
-        help="the images to evaluate on (default: test)",
-    )
-    add(
-        "--watch",
-        action="store_true",
-        help="evaluate every new checkpoint until the training in --run_dir ends",
-    )
+    add("--checkpoint", type=local_path, help="evaluate this one (default: the newest)")
+    add("--split", choices=("train", "validation", "test"), help="images (default: test)")
+    add("--watch", action="store_true", help="evaluate every new checkpoint until training ends")
+
+    flags = parser.parse_args(arguments)
+    # Not a flag that was left out; but --seed 0 counts.
+    given = [name for name, value in vars(flags).items() if value or type(value) is int]
+    for name in given:
+        if flags.eval_only and name not in EVALUATION_FLAGS:
+            parser.error(f"--{name} has no effect with --eval_only; leave one of them out")
+        if not flags.eval_only and name in ("checkpoint", "split", "watch"):
+            parser.error(f"--{name} needs --eval_only")
+    if flags.recipe == "fine_tuned" and not flags.init_from:
+        parser.error("--recipe fine_tuned needs --init_from, whose weights it fine-tunes")
+    if flags.checkpoint and (flags.watch or flags.run_dir):
+        parser.error("--checkpoint names a run and one checkpoint of it; drop the other flag")
+    return flags

@@ -1,46 +1,35 @@
 """From the flags of train.py to the plan of a run."""
 
-from __future__ import annotations
-
 import argparse
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import data
 from base import UserError
-from base.runtime import load_tensorflow_quietly, visible_gpus
 from cluster.config import Config
 from command.flags import DEFAULT_DATASET
 from data import Dataset
 from imagenet import DEFAULT_NET, ORIGINAL_DIM, RESIZE_DIM, is_published
+from imagenet.nets import NETS
+from saved.checkpoints import all_checkpoints, find_damage
+from saved.run import Run, load_run
 from saved.run_dir import read_settings
+from squeezenet_model import tf
+from training.plan import Plan
 from training.recipe import defaults_for, make_schedule
-
-if TYPE_CHECKING:  # they import TensorFlow, which takes seconds
-    from saved.run import Run
-    from training.plan import Plan
 
 SMALL_DIM = 32  # side of a stored photo for the chapter's net, in pixels, as of CIFAR-10's images
 CROP = 0.75  # how much of it the net sees, along each side: 24 of 32
 
 
 def make_plan(flags: argparse.Namespace, config: Config | None) -> Plan:
-    """The plan of the run that the flags ask for.
+    """The plan of the run that the flags ask for; config is None for a single process.
 
-    Args:
-      config: of the cluster, and of this process in it; None for a single process.
-
-    Raises:
-      UserError: the flags contradict each other, or the images or the initial weights.
+    Raises UserError if the flags, the images and the initial weights do not go together.
     """
     run_dir = run_dir_of(flags)
     init_from, net = initial_run(flags, run_dir)
     dataset = load_images(flags, net)
-    load_tensorflow_quietly()  # not before the images are there
-    from imagenet.nets import NETS
-    from training.plan import Plan
-
     num_tasks = len(config.tasks) if config else 1
     is_chief = config is None or config.name == "chief"
     return Plan(
@@ -51,13 +40,13 @@ def make_plan(flags: argparse.Namespace, config: Config | None) -> Plan:
             defaults_for(dataset.name, net),
             vars(flags),
             num_tasks,
-            visible_gpus(),
+            num_gpus=len(tf.config.list_physical_devices("GPU")),
         ),
         run_dir=run_dir if is_chief else None,
         init_from=init_from if is_chief else None,
         recorded={
             "held_out": flags.held_out,
-            "init_from": name_of(flags.init_from),
+            "init_from": flags.init_from and name_of(flags.init_from),
             "data_dir": flags.data_dir and str(flags.data_dir),
             "num_tasks": num_tasks,
         },
@@ -75,26 +64,16 @@ def run_dir_of(flags: argparse.Namespace) -> Path:
     return flags.run_dir or Path("runs", os.path.basename(dataset_of(flags)))
 
 
-def name_of(init_from: Path | None) -> str | None:
+def name_of(init_from: Path) -> str:
     """What settings.json says of --init_from: a published name, or a full path."""
-    if init_from is None:
-        return None
     return str(init_from) if is_published(init_from) else os.path.realpath(init_from)
 
 
 def initial_run(flags: argparse.Namespace, run_dir: Path) -> tuple[Run | None, str]:
-    """The run that --init_from means, unless there is a checkpoint to resume from; and the net.
-
-    Raises:
-      UserError: there is no such run.
-    """
+    """The run that --init_from means, unless there is a checkpoint to resume from; and the net."""
     saved = read_settings(run_dir) or {}
     if flags.init_from is None:
         return None, saved.get("net", DEFAULT_NET)
-    load_tensorflow_quietly()
-    from saved.checkpoints import all_checkpoints, find_damage
-    from saved.run import load_run
-
     is_resumed = any(find_damage(checkpoint) is None for checkpoint in all_checkpoints(run_dir))
     run = None if is_resumed else load_run(flags.init_from)
     return run, (run.settings if run else saved).get("net", DEFAULT_NET)
@@ -103,11 +82,10 @@ def initial_run(flags: argparse.Namespace, run_dir: Path) -> tuple[Run | None, s
 def load_images(flags: argparse.Namespace, net: str) -> Dataset:
     """The images to train and evaluate on, at the size that the net needs.
 
-    Raises:
-      UserError: they cannot be had, or not at that size.
+    Raises UserError if they cannot be had, or not at that size.
     """
-    name = dataset_of(flags)
-    is_built_in, dim = name in data.names(), flags.original_dim
+    name, dim = dataset_of(flags), flags.original_dim
+    is_built_in = name in data.names()
     if net != DEFAULT_NET and (is_built_in or dim):
         what = f"--original_dim {dim}" if dim else f"--dataset {name}"
         raise UserError(
@@ -117,6 +95,5 @@ def load_images(flags: argparse.Namespace, net: str) -> Dataset:
     dims = (ORIGINAL_DIM, RESIZE_DIM)
     if net == DEFAULT_NET:
         dims = (dim or SMALL_DIM, round(CROP * (dim or SMALL_DIM)))
-    is_free = not is_built_in or dim
-    dataset = data.load(name, flags.data_dir, dims=dims if is_free else None)
+    dataset = data.load(name, flags.data_dir, dims=dims if dim or not is_built_in else None)
     return data.hold_out(dataset, flags.held_out) if flags.held_out else dataset

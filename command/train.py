@@ -7,40 +7,34 @@ from contextlib import nullcontext
 
 from base.program import run
 from base.runtime import load_tensorflow_quietly
+from cluster.config import read_config
 from command.flags import parse_flags
+from saved.run_dir import open_run_dir
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command.
-
-    Returns:
-      Exit code: 0 when all is done, 2 for a user error, 128 and the signal's number after a signal
-      (130 for Ctrl-C).
-    """
+    """Runs the command; returns its exit code, as `base.program.run` does."""
     flags = parse_flags(arguments)
     return run("train.py", lambda: train_or_evaluate(flags))
 
 
 def train_or_evaluate(flags: argparse.Namespace) -> None:
     """Does what the flags ask for, as a task of a cluster if TF_CONFIG says so."""
-    from cluster.config import read_config
-    from command.plan import make_plan
-
     config = read_config(os.environ.get("TF_CONFIG"))
+    load_tensorflow_quietly()  # which the following imports need
     if flags.eval_only or (config and config.name == "evaluator"):
-        load_tensorflow_quietly()
         from command.evaluate import evaluate_run
 
         return evaluate_run(flags, in_cluster=config is not None)
 
-    plan = make_plan(flags, config)  # loads TensorFlow, which the following imports need
-    from cluster import ALONE, Cluster
+    from cluster import ALONE
     from cluster.task import Task
+    from command.plan import make_plan
     from reporting.console import print_plan, print_report
-    from saved.run_dir import open_run_dir
     from train import train
 
-    cluster: Cluster = Task(config) if config else ALONE
+    plan = make_plan(flags, config)
+    cluster = Task(config) if config else ALONE
     folder = open_run_dir(plan.run_dir, plan.settings) if plan.run_dir else nullcontext()
     if plan.run_dir:
         print_plan(plan)

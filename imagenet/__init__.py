@@ -17,21 +17,13 @@ SMALLEST_CROP = {DEFAULT_NET: 4, "squeezenet1_0": 21, "squeezenet1_1": 17}
 
 
 class PublishedWeights(NamedTuple):
-    """Weights for 1,000 ImageNet classes, as published by their authors.
+    """Weights for 1,000 ImageNet classes, as published by their authors."""
 
-    Attributes:
-      net: the name of the net that they fit.
-      file: the file to download.
-      resize_dim: side in pixels of the crop that the weights were published for.
-      member: the file inside, if it is a zip archive; otherwise "".
-      sha1: of the member, hexadecimal.
-    """
-
-    net: str
-    file: PublishedFile
-    resize_dim: int
-    member: str = ""
-    sha1: str = ""
+    net: str  # the name of the net that they fit
+    file: PublishedFile  # the file to download
+    resize_dim: int  # side in pixels of the crop that the weights were published for
+    member: str = ""  # the file inside, if it is a zip archive
+    sha1: str = ""  # of the member, hexadecimal
 
 
 def tensorflowcv(net: str, release: str, member: str, sha1: str) -> PublishedWeights:

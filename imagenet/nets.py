@@ -45,11 +45,10 @@ class SqueezeNet11(SqueezeNetModel):
             inputs, *self.CONV1, strides=2, activation=tf.nn.relu, name="conv1"
         )
         for number, fire_params in enumerate(self.FIRE_STACKS, start=1):
-            pool = self.custom_max_pooling2d(layer, f"pool{number}")
-            layer = self.multi_fire_module(pool, fire_params)
-        dropout = self.custom_dropout(layer, is_training)
+            layer = self.custom_max_pooling2d(layer, f"pool{number}")
+            layer = self.multi_fire_module(layer, fire_params)
         final_conv = tf.layers.conv2d(
-            dropout,
+            self.custom_dropout(layer, is_training),
             self.output_size,
             [1, 1],
             activation=tf.nn.relu,
@@ -90,17 +89,17 @@ def describe(model: SqueezeNetModel) -> dict:
         "resize_dim": model.resize_dim,
     }
     if not isinstance(model, SqueezeNet11):
-        settings["fire_params_1"] = [list(params) for params in model.FIRE_PARAMS_1]
-        settings["fire_params_2"] = [list(params) for params in model.FIRE_PARAMS_2]
+        settings |= {
+            "fire_params_1": [list(params) for params in model.FIRE_PARAMS_1],
+            "fire_params_2": [list(params) for params in model.FIRE_PARAMS_2],
+        }
     return settings
 
 
 @functools.cache
 def variable_shapes(net: type[SqueezeNetModel], output_size: int) -> dict[str, tuple[int, ...]]:
-    """The shapes of a net's variables, by name, in the order they are built.
-
-    (They do not depend on the size of the images.)
-    """
+    """The shapes of a net's variables, by name, in the order they are built. (They do not depend on
+    the size of the images.)"""
     with tf.Graph().as_default():
         inputs = tf.placeholder(tf.float32, [1, 64, 64, 3])
         net(64, 64, output_size).model_layers(inputs, is_training=False)

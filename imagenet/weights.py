@@ -6,7 +6,6 @@ Kernels are [height, width, inputs, filters] (HWIO), as in TensorFlow. PyTorch a
 
 import hashlib
 import io
-import math
 import re
 import zipfile
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 from base import UserError, reason
 from base.files import open_regular
 from data.download import DEFAULT_DIR, fetch
-from imagenet import PUBLISHED, class_names
+from imagenet import PUBLISHED
 from imagenet.nets import MEAN, STD, SqueezeNet10, variable_shapes
 
 MAX_BYTES = 64 << 20  # of a weight file, packed or unpacked; those of the nets have 5 MB
@@ -28,11 +27,7 @@ Weights = dict[str, np.ndarray]
 
 def load_published(name: str) -> Weights:
     """The weights of one of `imagenet.PUBLISHED`, from data/downloads; downloaded if need be.
-
-    Raises:
-      UserError: the file is not the published one, or cannot be downloaded; the message says where
-        to put it by hand.
-    """
+    Raises UserError if that fails, or if the file is not the published one."""
     published = PUBLISHED[name]
     path = DEFAULT_DIR / published.member  # where the user may have put what is in the archive
     if not path.is_file():
@@ -42,8 +37,7 @@ def load_published(name: str) -> Weights:
     try:
         content = read_file(path)
         if not published.member:
-            shapes = variable_shapes(SqueezeNet10, len(class_names()))
-            return with_rgb_input(decompressed(content, shapes))
+            return with_rgb_input(decompressed(content, variable_shapes(SqueezeNet10, 1_000)))
         if path.name != published.member:
             content = members(content, published.member)[published.member]
         if hashlib.sha1(content).hexdigest() != published.sha1:
@@ -58,10 +52,7 @@ def load_published(name: str) -> Weights:
 
 def read_npz(path: Path) -> Weights:
     """The arrays of a user's .npz file, named like this project's variables or tensorflowcv's.
-
-    Raises:
-      UserError: it is not such a file.
-    """
+    Raises UserError if it is not such a file."""
     try:
         return own_names(arrays_in(read_file(path)))
     except Exception as error:  # as above
@@ -81,11 +72,8 @@ def read_file(path: Path) -> bytes:
 
 
 def members(content: bytes, only: str | None = None) -> dict[str, bytes]:
-    """The files in a zip archive by name, or only one of them.
-
-    Raises:
-      ValueError: they unpack to more than MAX_BYTES. (And whatever zipfile raises.)
-    """
+    """The files in a zip archive by name, or only one of them. Raises ValueError if they unpack to
+    more than MAX_BYTES, and whatever zipfile raises."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         infos = archive.infolist() if only is None else [archive.getinfo(only)]
         if sum(info.file_size for info in infos) > MAX_BYTES:
@@ -94,11 +82,8 @@ def members(content: bytes, only: str | None = None) -> dict[str, bytes]:
 
 
 def arrays_in(content: bytes) -> Weights:
-    """The float arrays of a .npz file by name, as float32; nothing in it is ever unpickled.
-
-    Raises:
-      ValueError: one holds something else. (And whatever zipfile and numpy raise.)
-    """
+    """The float arrays of a .npz file by name, as float32; nothing in it is ever unpickled. Raises
+    ValueError if one holds something else, and whatever zipfile and numpy raise."""
     arrays = {}
     for name, packed in members(content).items():
         array = np.lib.format.read_array(io.BytesIO(packed), allow_pickle=False)
@@ -108,10 +93,10 @@ def arrays_in(content: bytes) -> Weights:
     return arrays
 
 
+@np.errstate(over="ignore")
 def as_float32(name: str, array: np.ndarray) -> np.ndarray:
     """An array in single precision; raises ValueError for values that do not fit."""
-    with np.errstate(over="ignore"):
-        array = array.astype(np.float32)
+    array = array.astype(np.float32)
     if not np.isfinite(array).all():
         raise ValueError(f"{name!r} holds values that are not finite")
     return array
@@ -128,13 +113,10 @@ def own_names(arrays: Weights) -> Weights:
         **{unit: f"fire{number}" for number, unit in enumerate(units, start=2)},
         **{"features/init_block/conv/": "conv1/", "output/": "", "/conv/": "/", ":0": ""},
     }
-
-    def own_name(name: str) -> str:
-        for theirs in own:
-            name = name.replace(theirs, own[theirs])
-        return name
-
-    return {own_name(name): array for name, array in arrays.items()}
+    return {
+        re.sub("|".join(own), lambda match: own[match[0]], name): array
+        for name, array in arrays.items()
+    }
 
 
 def decompressed(content: bytes, shapes: dict[str, tuple[int, ...]]) -> Weights:
@@ -144,14 +126,8 @@ def decompressed(content: bytes, shapes: dict[str, tuple[int, ...]]) -> Weights:
     follow, for each layer: a codebook of 256 float32; the biases as float32; a byte per stored
     weight, its index in the codebook; and 4 bits per stored weight, the number of zeros skipped
     before it, two in a byte, the lower half first. Weights are in OIHW order. (A gap of more than
-    15 zeros is bridged by storing a zero.)
-
-    Args:
-      content: of the file.
-      shapes: the variables' shapes by name, in the order of the layers, kernels in HWIO.
-
-    Raises:
-      ValueError: the content does not fit the shapes.
+    15 zeros is bridged by storing a zero.) The shapes are our variables', in the order of the
+    layers. Raises ValueError or IndexError if the content does not fit them.
     """
     kernels = {name: shape for name, shape in shapes.items() if name.endswith("/kernel")}
     stream = io.BytesIO(content)
@@ -167,13 +143,10 @@ def decompressed(content: bytes, shapes: dict[str, tuple[int, ...]]) -> Weights:
         indices, pairs = take("u1", stored), take("u1", (stored + 1) // 2)
         gaps = np.stack([pairs & 15, pairs >> 4], axis=1).ravel()[:stored]
         places = np.cumsum(gaps.astype(np.int64) + 1) - 1
-        if stored and places[-1] >= math.prod(shape):
-            raise ValueError(f"a weight lies outside of {name}")
         kernel = np.zeros([filters, inputs, height, width], np.float32)
         kernel.ravel()[places] = codebook[indices]
         weights[name] = as_float32(name, kernel.transpose(2, 3, 1, 0))
-        bias_name = name.removesuffix("kernel") + "bias"
-        weights[bias_name] = as_float32(bias_name, bias)
+        weights[name.removesuffix("kernel") + "bias"] = as_float32(name, bias)
     if rest := stream.read():
         raise ValueError(f"{len(rest):,} bytes are left over")
     return weights

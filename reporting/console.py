@@ -13,60 +13,53 @@ from base import printable
 from data import describe_imbalance
 from imagenet import DEFAULT_NET
 
-MAX_COLUMNS = 20  # of a confusion matrix
 PLAIN_LINE_SECONDS = 10.0  # between two lines if stdout is not a terminal
 
 
-class TrainingBar:
+class TrainingBar(tqdm):
     """The progress of a training run on stdout: a bar on a terminal, plain lines elsewhere.
 
     Args:
-      total_steps: steps of the whole run.
-      num_epochs: passes over the training images in these steps; need not be an integer.
+      step, total_steps: steps taken so far, and in the whole run.
+      num_epochs: passes over the training images in all these steps; need not be an integer.
     """
 
-    def __init__(self, total_steps: int, num_epochs: float):
-        self._total_steps, self._num_epochs = total_steps, num_epochs
-        self._bar = tqdm(disable=True)  # replaced by one that starts with the first step
-        self._next_line = time.monotonic()
-
-    def close(self) -> None:
-        """Leaves the bar as it is."""
-        self._bar.close()
+    def __init__(self, step: int, total_steps: int, num_epochs: float):
+        super().__init__(
+            initial=step,
+            total=total_steps,
+            file=sys.stdout,
+            disable=step >= total_steps or not sys.stdout.isatty(),
+            dynamic_ncols=True,
+            bar_format="{desc} |{bar}| step {n_fmt}/{total_fmt}{postfix}, {remaining} left",
+        )
+        self._num_epochs, self._next_line = num_epochs, time.monotonic()
 
     def step_done(self, values, images_per_second: float | None) -> None:
         """Shows a step's values."""
-        fraction = min(1.0, values.step / self._total_steps)  # a cluster may pass its last step
+        fraction = min(1.0, values.step / self.total)  # a cluster may pass its last step
         epoch = f"epoch {math.ceil(self._num_epochs * fraction)}/{math.ceil(self._num_epochs)}"
         speed = f", {images_per_second:,.0f} images/s" if images_per_second is not None else ""
         numbers = f"loss {values.loss:.3f}, accuracy {values.accuracy:.0%}{speed}"
-        if sys.stdout.isatty():
-            if self._bar.disable:
-                self._bar = tqdm(
-                    total=self._total_steps,
-                    initial=int(values.step) - 1,
-                    file=sys.stdout,
-                    dynamic_ncols=True,
-                    delay=1e-9,  # draw nothing until there are numbers to show
-                    bar_format="{desc} |{bar}| step {n_fmt}/{total_fmt}{postfix}, {remaining} left",
-                )
-            self._bar.set_description_str(epoch, refresh=False)
-            self._bar.postfix = numbers
-            self._bar.update(int(values.step) - self._bar.n)
-        elif time.monotonic() >= self._next_line or values.step >= self._total_steps:
+        if not self.disable:
+            if self.n == self.initial:
+                self.unpause()  # the first step, in which TensorFlow sets itself up, tells nothing
+            self.set_description_str(epoch, refresh=False)
+            self.set_postfix_str(numbers, refresh=False)
+            self.update(int(values.step) - self.n)
+        elif time.monotonic() >= self._next_line or values.step >= self.total:
             self._next_line = time.monotonic() + PLAIN_LINE_SECONDS
-            print(f"{epoch}, step {values.step}/{self._total_steps}, {numbers}", flush=True)
+            print(f"{epoch}, step {values.step}/{self.total}, {numbers}", flush=True)
 
 
 def print_plan(plan) -> None:
     """Prints what a training.plan.Plan has chosen for one of the paper's nets, and what unbalanced
     classes ask for."""
-    schedule, net = plan.schedule, plan.settings["net"]
+    schedule, net, dim = plan.schedule, plan.settings["net"], plan.model.resize_dim
     if net != DEFAULT_NET:
         print(
-            f"{net} at {plan.model.resize_dim} x {plan.model.resize_dim} pixels, recipe "
-            f"{schedule.recipe.name}, {schedule.num_epochs:g} epochs, batch size "
-            f"{schedule.batch_size}",
+            f"{net} at {dim} x {dim} pixels, recipe {schedule.recipe.name}, "
+            f"{schedule.num_epochs:g} epochs, batch size {schedule.batch_size}",
             flush=True,
         )
     if not schedule.class_weights and (imbalance := describe_imbalance(plan.dataset)):
@@ -77,8 +70,7 @@ def print_evaluation(evaluation, split_name: str) -> None:
     """Prints an evaluation on one line; above the bar, if there is one."""
     tqdm.write(
         f"step {evaluation.step:,}: {split_name} accuracy {evaluation.accuracy:.2%}, "
-        f"loss {evaluation.loss:.4f}",
-        file=sys.stdout,
+        f"loss {evaluation.loss:.4f}"
     )
     sys.stdout.flush()
 
@@ -113,7 +105,7 @@ def print_classes(results: dict) -> None:
         for name, images in results["class_images"].items()
     ]
     print("\n" + aligned([("class", "images", "precision", "recall"), *rows], left=(0,)))
-    if len(rows) <= MAX_COLUMNS:
+    if len(rows) <= 20:  # a wider matrix could not be read
         counts = zip(precisions, results["confusion_matrix"], strict=True)
         matrix = [("", *precisions), *((name, *map(str, row)) for name, row in counts)]
         print(f"\ntrue class (rows), predicted class (columns)\n{aligned(matrix, left=(0,))}")

@@ -48,26 +48,18 @@ def write_image(image: Image.Image, path: Path) -> None:
 
 
 def grid(images: np.ndarray, scale: int) -> Image.Image:
-    """Arranges images in a square grid with gaps.
-
-    Args:
-      images: uint8 [images, height, width, 3].
-      scale: factor by which each pixel is enlarged, along both sides.
-    """
+    """Images, uint8 [N, height, width, 3], in a square grid with gaps; each pixel becomes a square
+    of scale x scale."""
     columns = int(np.ceil(np.sqrt(len(images))))
-    gaps = [(0, -len(images) % columns), (0, 1), (0, 1), (0, 0)]
+    gaps = (0, -len(images) % columns), (0, 1), (0, 1), (0, 0)
     padded = np.pad(images, gaps, constant_values=255)
     joined = np.vstack([np.hstack(row) for row in padded.reshape(-1, columns, *padded.shape[1:])])
     return Image.fromarray(joined.repeat(scale, axis=0).repeat(scale, axis=1))
 
 
 def filters(kernel: np.ndarray) -> Image.Image:
-    """The filters of a first convolution as a grid of small images.
-
-    Args:
-      kernel: float32 [height, width, 3, filters]. Each filter is scaled to 0..255 separately; gray
-        stands for zero.
-    """
+    """The filters of a first convolution, float32 [height, width, 3, filters], as a grid of images:
+    each is scaled to 0..255 separately, and gray stands for zero."""
     largest = np.abs(kernel).max(axis=(0, 1, 2), keepdims=True)
     shades = 127.5 + 127.5 * kernel / np.maximum(largest, 1e-12)
     return grid(shades.transpose(3, 0, 1, 2).round().astype(np.uint8), scale=10)
@@ -75,22 +67,14 @@ def filters(kernel: np.ndarray) -> Image.Image:
 
 @contextlib.contextmanager
 def matplotlib_defaults(**settings) -> Iterator[None]:
-    """In this context matplotlib uses its defaults, whatever the caller's settings are; figures
-    get constrained layout, with a margin of 0.1 inches.
-
-    A request for LaTeX, for instance, must not end a run, and settings made here must not affect a
-    notebook's other figures.
-
-    Args:
-      settings: exceptions from the defaults.
-    """
+    """In this context matplotlib has its defaults but for SETTINGS and these settings, and loses
+    none of the caller's: those must not end a run, which a request for LaTeX would, and these must
+    not change a notebook's other figures."""
     if not os.environ.get("MPLBACKEND", "").startswith("module://"):  # as notebooks set it
         os.environ.pop("MPLBACKEND", None)  # a wrong name would end the import
-    import matplotlib  # takes a second; needed once per run
+    from matplotlib import style  # takes a second; needed once per run
 
-    defaults: dict = {**matplotlib.rcParamsDefault, **SETTINGS, **settings}
-    del defaults["backend"]  # for windows; saving a figure needs none
-    with matplotlib.rc_context(defaults), warnings.catch_warnings():
+    with style.context(SETTINGS | settings, after_reset=True), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from")  # class names in any script
         yield
 
@@ -100,11 +84,10 @@ def confusion_matrix(
     labels: np.ndarray, predictions: np.ndarray, class_names: tuple[str, ...], dpi: int = DPI
 ) -> Image.Image:
     """Draws how many images of each class were classified as each class."""
-    from sklearn.metrics import confusion_matrix
-
-    counts = confusion_matrix(labels, predictions, labels=range(len(class_names)))
-    is_labeled = len(class_names) <= MAX_LABELED_CLASSES
-    size = max(CARD_INCHES, 0.5 + 0.3 * len(class_names)) if is_labeled else 8.0
+    classes = len(class_names)
+    counts, _, _ = np.histogram2d(labels, predictions, bins=np.arange(classes + 1))
+    is_labeled = classes <= MAX_LABELED_CLASSES
+    size = max(CARD_INCHES, 0.5 + 0.3 * classes) if is_labeled else 8.0
     figure, ax = new_figure(size, size)
     ax.imshow(counts, cmap="Blues")
     ax.set(xlabel="predicted class", ylabel="true class")
@@ -114,7 +97,7 @@ def confusion_matrix(
         ax.set_yticks(range(len(names)), names)
         for (row, column), count in np.ndenumerate(counts):
             color = "white" if count > counts.max() / 2 else "black"
-            ax.text(column, row, count, color=color, ha="center", va="center", fontsize=7)
+            ax.text(column, row, int(count), color=color, ha="center", va="center", fontsize=7)
     return drawn(figure, dpi)
 
 
@@ -125,27 +108,24 @@ def worst(
     """The misclassified images whose true class got the lowest probability; None without any.
 
     Args:
-      split: the images.
       probs: float32 [images, classes].
-      class_names: one per class.
       dim: side of a stored image in pixels.
     """
-    own, predictions = probs[np.arange(len(probs)), split.labels], probs.argmax(axis=1)
-    wrong = np.flatnonzero(predictions != split.labels)
-    if not len(wrong):
+    labels, predictions = split.labels, probs.argmax(axis=1)
+    own = probs[np.arange(len(probs)), labels]
+    shown = [i for i in own.argsort(kind="stable") if labels[i] != predictions[i]][:MAX_WORST]
+    if not shown:
         return None
-    shown = wrong[np.argsort(own[wrong], kind="stable")][:MAX_WORST]
     rows = -(-len(shown) // 3)  # three columns, each wide enough for its caption
     figure, axes = new_figure(
         *(CARD_INCHES, 0.4 + 1.45 * rows, rows, 3),
         subplot_kw={"frame_on": False, "xticks": [], "yticks": []},
     )
     figure.suptitle("true class and its probability,\nthen the predicted class", fontsize=8)
-    images = records_to_images(split.records[shown], dim)
-    for ax, index, pixels in zip(axes.flat, shown, images, strict=False):
-        ax.imshow(pixels)
+    for ax, index in zip(axes.flat, shown, strict=False):
+        ax.imshow(records_to_images(split.records[[index]], dim)[0])
         ax.set_title(
-            f"{printable(class_names[split.labels[index]])} {own[index]:.0%}\n"
+            f"{printable(class_names[labels[index]])} {own[index]:.0%}\n"
             f"{printable(class_names[predictions[index]])} {probs[index].max():.0%}",
             fontsize=8,
         )
@@ -154,13 +134,11 @@ def worst(
 
 @matplotlib_defaults(**{"axes.titlesize": 9, "axes.spines.top": False, "axes.spines.right": False})
 def scopes_comparison(comparison: dict) -> Image.Image | None:
-    """Draws the distance between two runs' kernels, and their dead filters, per scope.
+    """Draws the distance between two runs' kernels, and their dead filters, as bars for each
+    convolution that both nets have; None if they have none in common.
 
     Args:
       comparison: what `tools.scopes.compare` returns.
-
-    Returns:
-      Bars for each convolution that both nets have; None if they have none in common.
     """
     moved = {
         row["variable"].removesuffix("/kernel"): row["moved"]
@@ -169,32 +147,25 @@ def scopes_comparison(comparison: dict) -> Image.Image | None:
     }
     if not moved:
         return None
-    found = {row["scope"]: row["dead"] for row in comparison["dead_relus"]}
-    in_a, in_b = zip(*(found.get(scope, (None, None)) for scope in moved), strict=True)
-    unknown = " and ".join(run for run, dead in (("A", in_a), ("B", in_b)) if set(dead) == {None})
-    places = np.arange(len(moved))
+    dead = {row["scope"]: row["dead"] for row in comparison["dead_relus"]}
+    in_a, in_b = zip(*(dead.get(scope, (None, None)) for scope in moved), strict=True)
     figure, (left, right) = new_figure(8, 1.6 + 0.28 * len(moved), 1, 2, sharey=True)
-    figure.suptitle(
-        f"A  {printable(comparison['a'])}\nB  {printable(comparison['b'])}",
-        fontsize=9,
-        ha="left",
-        x=0.02,
-    )
+    runs = f"A  {printable(comparison['a'])}\nB  {printable(comparison['b'])}"
+    figure.suptitle(runs, fontsize=9, ha="left", x=0.02)
     left.set_title("distance between the kernels, in % of A's norm")
-    right.set_title("dead filters, in %" + (f" (no images of {unknown})" if unknown else ""))
+    right.set_title("dead filters, in % (blank: no images)")
     for ax, fractions, label, color, thickness, offset in (
-        (left, moved.values(), "", "tab:gray", 0.7, 0.0),
+        (left, tuple(moved.values()), "", "tab:gray", 0.7, 0.0),
         (right, in_a, "A", "tab:blue", 0.38, -0.2),
         (right, in_b, "B", "tab:orange", 0.38, 0.2),
     ):
-        percentages = [100 * (fraction or 0) for fraction in fractions]
-        bars = ax.barh(places + offset, percentages, thickness, color=color, label=label)
-        ax.bar_label(
-            bars, fmt=lambda number: f"{number:.1f}" if number else "", padding=2, fontsize=7
-        )
+        percentages = 100 * np.array(fractions, float)  # None becomes NaN, which is not drawn
+        places = np.arange(len(moved)) + offset
+        bars = ax.barh(places, percentages, thickness, color=color, label=label)
+        ax.bar_label(bars, fmt="%.1f", padding=2, fontsize=7)
         ax.set_xlim(0, 1.15 * max(ax.dataLim.x1, 1.0))
     names = [f"{scope} (shapes differ)" if moved[scope] is None else scope for scope in moved]
-    left.set_yticks(places, names)
+    left.set_yticks(range(len(names)), names)
     left.invert_yaxis()  # the net's first scope at the top
     figure.legend(loc="outside upper right")
     return drawn(figure, DPI)

@@ -10,25 +10,23 @@ COLORS = np.array([(60, 0, 90), (200, 20, 60), (250, 140, 0), (255, 255, 160)])
 
 
 def draw_heatmap(square: np.ndarray, activations: np.ndarray, seen: float) -> Image.Image:
-    """Draws an activation map over an image.
+    """Draws final_conv's map of a class over an image.
 
-    final_conv's map of a class, before it is averaged, shows where in the image the net found that
-    class: B. Zhou et al., "Learning Deep Features for Discriminative Localization" (arXiv
-    1512.04150). A net that ends like SqueezeNet needs no change for this.
+    Before it is averaged, the map shows where the net found the class: B. Zhou et al., "Learning
+    Deep Features for Discriminative Localization" (arXiv 1512.04150).
 
     Args:
       square: uint8 [SIDE, SIDE, 3], the central square of an image.
-      activations: float32 [height, width], 0 or more, final_conv's map of one class.
+      activations: float32 [height, width], 0 or more.
       seen: fraction of the square's side that the net's central crop covers, 0..1.
     """
     side = round(SIDE * seen)
     edge = (SIDE - side) // 2
     small = Image.fromarray(activations / max(float(activations.max()), 1e-12))
-    large = np.asarray(small.resize((side, side), Image.Resampling.BICUBIC)).clip(0, 1)
-    heat = np.pad(large, (edge, SIDE - side - edge))
+    large = np.asarray(small.resize((side, side), Image.Resampling.BICUBIC))
+    heat = np.pad(large.clip(0, 1), (edge, SIDE - side - edge))
     stops = np.linspace(0, 1, len(COLORS))
     colors = np.stack([np.interp(heat, stops, channel) for channel in COLORS.T], axis=-1)
-    opacity = OPACITY * heat[..., None]
     gray = np.asarray(Image.fromarray(square).convert("L"))[..., None]  # makes colors stand out
-    blended = (1 - opacity) * gray + opacity * colors
+    blended = gray + OPACITY * heat[..., None] * (colors - gray)
     return Image.fromarray(blended.round().astype(np.uint8))

@@ -1,72 +1,37 @@
-"""Reports a training run's progress: in the terminal, in TensorBoard, and the time of its steps."""
-
-from __future__ import annotations
+"""Reports a training run's progress: in the terminal, in TensorBoard, and in results.json."""
 
 import contextlib
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import tensorflow.compat.v1 as tf
 
 from base.files import read_json, write_json
+from reporting import figures, summaries
 from reporting.console import TrainingBar, print_evaluation
-from reporting.events import RunEvents
+from reporting.events import EventFile
 from reporting.results import summarize
-from training.batches import batch_at
+from reporting.scopes import drawn_graph, modules, tags
+from training.batches import batch_at, records_to_images
 from training.evaluation import Evaluation, Evaluator
 from training.plan import Plan
-from training.scope_scalars import SUMMARY_STEPS, kernel_scopes
+from training.scope_scalars import MEASURES, SUMMARY_STEPS, kernel_scopes
 from training.step import TrainingStep
 
-
-class StepClock:
-    """Measures the time of training steps, excluding pauses.
-
-    Args:
-      batch_size: images per step.
-    """
-
-    def __init__(self, batch_size: int):
-        self._batch_size = batch_size
-        self._seconds: list[float] = []
-        self._since = 0.0  # until the first step, in which TensorFlow is still setting itself up
-
-    def step_done(self) -> None:
-        """Counts a step, except the first."""
-        now = time.perf_counter()
-        if self._since:
-            self._seconds.append(now - self._since)
-        self._since = now
-
-    def resume(self) -> None:
-        """Excludes the time since the last step."""
-        if self._since:
-            self._since = time.perf_counter()
-
-    def images_per_second(self, steps: int = 0) -> float | None:
-        """Over the last so many steps, or over all; None before the second step."""
-        seconds = self._seconds[-steps:]
-        return self._batch_size * len(seconds) / sum(seconds) if seconds else None
+SHOWN_ACTIVATIONS = 32  # images; TensorBoard's histograms take 240 bytes of memory per value
 
 
 class Progress(Protocol):
-    """What the training loop tells about a run; a context manager.
-
-    Its methods raise UserError when the disk is full or the folder can no longer be written.
-    """
-
-    def __enter__(self) -> Progress:
-        """Returns itself."""
-
-    def __exit__(self, *exc_info: object) -> None:
-        """The training has ended, for whatever reason."""
+    """What the training loop tells about a run. All methods raise UserError when the disk is full
+    or the folder can no longer be written."""
 
     def started(self, session: tf.Session) -> None:
         """The session holds the variables with which the training starts, or resumes."""
 
     def step_done(self, values: TrainingStep) -> None:
-        """A step has been taken, with these values."""
+        """A step has been taken, with these values, as numpy has them."""
 
     def flush(self) -> None:
         """A checkpoint follows: no resumed run will repeat what was told so far."""
@@ -81,12 +46,6 @@ class Progress(Protocol):
 class Silence:
     """The progress of the tasks of a cluster that only compute: they show and write nothing."""
 
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        """Nothing to close."""
-
     def started(self, session: tf.Session) -> None:
         """Nothing to show."""
 
@@ -99,81 +58,142 @@ class Silence:
     def evaluated(self, evaluation: Evaluation, evaluator: Evaluator) -> None:
         """Nothing to show."""
 
-    def finished(self) -> dict | None:
+    def finished(self) -> None:
         """Nothing to write."""
-        return None
 
 
-def progress_of(plan: Plan, step: int) -> Progress:
-    """The progress of a run that starts or resumes at a step, in the default graph."""
-    return Silence() if plan.run_dir is None else RunProgress(plan, plan.run_dir, step)
+@contextlib.contextmanager
+def progress_of(plan: Plan, step: int) -> Iterator[Progress]:
+    """The progress of a run after a step, 0 for a new run; its net is in the default graph."""
+    if plan.run_dir is None:
+        yield Silence()
+    else:
+        with contextlib.closing(RunProgress(plan, plan.run_dir, step)) as progress:
+            yield progress
 
 
 class RunProgress:
-    """Shows a run in the terminal and in TensorBoard."""
+    """Shows a run in the terminal and in TensorBoard, as run_dir/train and run_dir/eval: two runs
+    that share their charts."""
 
     def __init__(self, plan: Plan, run_dir: Path, step: int):
         schedule = plan.schedule
         self._plan, self._run_dir, self._step = plan, run_dir, step
-        self._clock = StepClock(schedule.batch_size)
-        self._bar = TrainingBar(schedule.total_steps, schedule.num_epochs)
-        self._events = RunEvents(plan, run_dir, kernel_scopes(), step)
-        self._results: dict | None = None
+        self._tags = tags(kernel_scopes())
+        self._train = EventFile(run_dir / "train", step + 1 if step else 0)
+        self._eval = EventFile(run_dir / "eval", step if schedule.evaluates_at(step) else step + 1)
+        self._bar = TrainingBar(step, schedule.total_steps, schedule.num_epochs)
         self._created = time.perf_counter()
+        self._step_ends: list[float] = []  # in seconds, as if evaluations took no time
+        self._paused = 0.0
+        self._results: dict[str, Any] = {}  # of the last step, once it has been evaluated
 
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._events.close()
+    def close(self) -> None:
+        """The training has ended, for whatever reason."""
+        self._train.close()
+        self._eval.close()
         self._bar.close()
 
     def started(self, session: tf.Session) -> None:
-        """Writes the graph, the first batch and the weights of a new run."""
+        """Adds the graph, settings, scopes, first images and weights of a new run."""
         if self._step == 0:
-            schedule = self._plan.schedule
-            crops, _ = batch_at(self._plan.dataset, schedule.batch_size, schedule.seed, step=0)
-            self._events.write_start(crops)
-            variables = tf.trainable_variables()
-            names = [variable.op.name for variable in variables]
-            weights = dict(zip(names, session.run(variables), strict=True))
-            self._events.write_weights(0, weights)
+            plan, net = self._plan, modules(self._plan.model)
+            self._train.add(0, graph_def=drawn_graph(plan.model).SerializeToString())
+            crops, _ = batch_at(plan.dataset, plan.schedule.batch_size, plan.schedule.seed, step=0)
+            images = records_to_images(crops[:64], plan.model.resize_dim)  # 8 x 8 of them
+            for summary in (
+                summaries.text_table("settings", ("setting", "value"), plan.settings.items()),
+                summaries.scopes_table(net),
+                summaries.images({"augmented": figures.grid(images, scale=2)}),
+                summaries.scope_charts(self._tags),
+            ):
+                self._train.add(0, summary=summary)
+            self._eval.add(0, summary=summaries.hparams(plan.settings, net, self._run_dir))
+            self._add_weights(0, session.run({v.op.name: v for v in tf.trainable_variables()}))
 
     def step_done(self, values: TrainingStep) -> None:
         """Times and shows a step; adds every SUMMARY_STEPS-th step and the last to the curves."""
-        self._clock.step_done()
-        speed = self._clock.images_per_second(SUMMARY_STEPS)
+        self._step_ends.append(time.perf_counter() - self._paused)
+        speed = self._images_per_second(self._step_ends[-1 - SUMMARY_STEPS :])
         if len(values.scope_scalars):  # a summary step
-            self._events.write_step(values, speed)
+            scalars = {
+                "loss": values.loss,
+                "accuracy": values.accuracy,
+                "learning_rate": values.learning_rate,
+            }
+            if speed is not None:
+                scalars["images_per_second"] = speed
+            scalars |= {
+                f"{tag}/kernel/{measure}": value
+                for tag, row in zip(self._tags.values(), values.scope_scalars, strict=True)
+                for measure, value in zip(MEASURES, row, strict=True)
+            }
+            self._train.add_scalars(int(values.step), scalars)
         self._bar.step_done(values, speed)
 
     def flush(self) -> None:
         """Writes the events so far to the disk."""
-        self._events.flush()
+        self._train.flush()
+        self._eval.flush()
 
     def evaluated(self, evaluation: Evaluation, evaluator: Evaluator) -> None:
-        """Shows an evaluation, and adds it and its weights to the events."""
-        self._events.write_evaluation(evaluation, evaluator)
-        self._events.flush()
-        print_evaluation(evaluation, self._plan.dataset.evaluation_name)
-        if evaluation.step >= self._plan.schedule.total_steps:
+        """Shows an evaluation, and adds it and its weights to the events; with summarize_layers,
+        also what the layers put out and their gradients; after the last step, its mistakes."""
+        step, schedule, dataset = evaluation.step, self._plan.schedule, self._plan.dataset
+        zeros = self._tagged(evaluator.zero_fractions(), "/activation/zeros")
+        measures = {"loss": evaluation.loss, "accuracy": evaluation.accuracy, **zeros}
+        self._eval.add_scalars(step, measures)
+        self._add_weights(step, evaluator.weights())
+        if schedule.summarize_layers:
+            activations = self._tagged(evaluator.activations(), "/activation")
+            shown = {tag: values[:SHOWN_ACTIVATIONS] for tag, values in activations.items()}
+            gradients = self._tagged(evaluator.gradients(), "/gradient")
+            self._eval.add(step, summary=summaries.histograms(shown | gradients))
+        if step >= schedule.total_steps:
+            split, names = evaluator.split, dataset.class_names
+            matrix = figures.confusion_matrix(split.labels, evaluation.predictions, names)
+            worst = figures.worst(split, evaluation.probs, names, dataset.original_dim)
+            drawings = summaries.images({"confusion_matrix": matrix, "worst": worst})
+            self._eval.add(step, summary=drawings)
             self._results = summarize(
-                evaluation,
-                evaluator.split,
-                self._plan.dataset.class_names,
-                self._plan.dataset.evaluation_name,
-                evaluator.net.variables,
+                evaluation, split, names, dataset.evaluation_name, evaluator.net.variables
             )
-        self._clock.resume()
+        self.flush()
+        print_evaluation(evaluation, dataset.evaluation_name)
+        if self._step_ends:
+            self._paused = time.perf_counter() - self._step_ends[-1]
 
-    def finished(self) -> dict | None:
+    def finished(self) -> dict:
         """Writes results.json, unless it exists for this step: then it has the times of the run."""
-        if self._results is not None:
-            path = self._run_dir / "results.json"
-            self._results["images_per_second"] = self._clock.images_per_second()
-            self._results["wall_seconds"] = time.perf_counter() - self._created
-            with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
-                if read_json(path)["steps"] == self._results["steps"]:
-                    return self._results
-            write_json(path, self._results)
-        return self._results
+        path = self._run_dir / "results.json"
+        results = self._results | {
+            "images_per_second": self._images_per_second(self._step_ends),
+            "wall_seconds": time.perf_counter() - self._created,
+        }
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+            if read_json(path)["steps"] == results["steps"]:
+                return results
+        write_json(path, results)
+        return results
+
+    def _images_per_second(self, ends: list[float]) -> float | None:
+        """The speed between the ends of some steps; None before the second. (The first step of all,
+        in which TensorFlow is still setting itself up, is never counted.)"""
+        images = self._plan.schedule.batch_size * (len(ends) - 1)
+        return images / (ends[-1] - ends[0]) if images > 0 else None
+
+    def _add_weights(self, step: int, weights: dict[str, Any]) -> None:
+        """Adds a histogram of each variable, and an image of the first convolution's filters."""
+        self._eval.add(step, summary=summaries.histograms(self._tagged(weights)))
+        scope, tag = next(iter(self._tags.items()))
+        filters = figures.filters(weights[f"{scope}/kernel"])
+        self._eval.add(step, summary=summaries.images({f"{tag}/filters": filters}))
+
+    def _tagged(self, values: dict[str, Any], ending: str = "") -> dict[str, Any]:
+        """Values by tags with an ending, instead of by the names of scopes or variables in them."""
+        return {
+            self._tags[scope] + name.removeprefix(scope) + ending: value
+            for name, value in values.items()
+            for scope in self._tags
+            if f"{name}/".startswith(f"{scope}/")
+        }

@@ -15,17 +15,11 @@ def summarize(
     split_name: str,
     variables: list,
 ) -> dict:
-    """The evaluation as stored in results.json; all fractions are 0..1.
+    """The evaluation of a net, which has these variables, on a split, as stored in results.json.
 
-    class_accuracies are the recalls of the classes; None stands for an undefined number, since JSON
-    has no NaN. The confusion matrix has a row per true class and a column per predicted class.
-
-    Args:
-      evaluation: of a checkpoint.
-      split: the images it is of.
-      class_names: one per class.
-      split_name: "train", "test" or "validation".
-      variables: the net's.
+    Fractions are 0..1, class_accuracies the recalls of the classes; None stands for an undefined
+    number, since JSON has no NaN. The confusion matrix has a row per true class and a column per
+    predicted class.
     """
     # Imported here because they take a second, and only the end of a run needs them.
     import tf_slim
@@ -42,7 +36,6 @@ def summarize(
     precisions, recalls, _, counts = precision_recall_fscore_support(
         labels, predictions, labels=classes, zero_division=np.nan
     )
-    parameters, _ = tf_slim.model_analyzer.analyze_vars(variables)
     return {
         "split": split_name,
         "images": len(labels),
@@ -55,13 +48,13 @@ def summarize(
         "class_precisions": by_class(precisions),
         "confusion_matrix": confusion_matrix(labels, predictions, labels=classes).tolist(),
         "steps": evaluation.step,
-        "parameters": parameters,
+        "parameters": tf_slim.model_analyzer.analyze_vars(variables)[0],
         "checkpoint": evaluation.checkpoint,
     }
 
 
 def calibration_error(probs: np.ndarray, labels: np.ndarray) -> float:
-    """How far the net's confidence is from its accuracy: the expected calibration error.
+    """How far the net's confidence is from its accuracy, 0..1: the expected calibration error.
 
     C. Guo et al., "On Calibration of Modern Neural Networks" (arXiv 1706.04599): predictions are
     put into CALIBRATION_BINS bins by their probability; the error is the mean, over all
@@ -70,9 +63,6 @@ def calibration_error(probs: np.ndarray, labels: np.ndarray) -> float:
     Args:
       probs: float32 [N, classes].
       labels: int [N].
-
-    Returns:
-      0..1.
     """
     confidence = probs.max(axis=1)
     surplus = confidence - (probs.argmax(axis=1) == labels)

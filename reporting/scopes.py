@@ -44,21 +44,16 @@ class Scope(NamedTuple):
 
     @property
     def plain_parameters(self) -> int:
-        """Those of a plain 3x3 convolution with the same input and output.
-
-        A larger kernel (conv1 of v1.0 has 7x7) stays as it is.
-        """
+        """Those of a plain 3x3 convolution with the same input and output; a larger kernel (conv1
+        of v1.0 has 7x7) stays as it is."""
         height, width, inputs, _ = self.convolutions[0].kernel
         return Scope("", kernel=(max(3, height), max(3, width), inputs, self.output[-1])).parameters
 
 
 @functools.lru_cache(maxsize=1)  # drawn_graph and modules read the same graph
 def chapter_graph(model: SqueezeNetModel) -> tf.Graph:
-    """The net as the chapter's class builds it: one tower, no gradients, no optimizer.
-
-    The training graph has a copy of the net for each tower, and their gradients, which would hide
-    the net.
-    """
+    """The net as the chapter's class builds it, without the towers, gradients and optimizers that
+    would hide it in the training graph."""
     # A variable of TF1's first kind is read by an Identity, which can be left out of a graph.
     with tf.Graph().as_default() as graph, tf.variable_scope("", use_resource=False):
         inputs = tf.placeholder(tf.float32, [None, model.resize_dim, model.resize_dim, 3], "input")
@@ -102,40 +97,32 @@ def modules(model: SqueezeNetModel) -> list[Scope]:
 
 
 def squeeze_ratio(net: list[Scope]) -> float:
-    """Filters of all squeeze layers divided by output channels of all fire modules (0 if none).
-
-    The paper's SR (section 5.2) for the whole net, whose fire modules may have different ratios.
-    """
+    """Filters of all squeeze layers divided by output channels of all fire modules (0 if none): the
+    paper's SR (section 5.2) for the whole net, whose fire modules may have different ratios."""
     fires = [module for module in net if module.inside]
     squeezed = sum(module.inside[0].output[-1] for module in fires)
     return squeezed / max(1, sum(module.output[-1] for module in fires))
 
 
 def tags(scopes: Sequence[str]) -> dict[str, str]:
-    """The TensorBoard tag of each scope: its name, numbered by its place in the net.
+    """The TensorBoard tags of the scopes of convolutions, which come in the order they run.
 
     TensorBoard groups tags by the part before the first slash, and sorts numbers in them as
     numbers. So groups and cards follow the order of the net, after the loss and the accuracy.
 
-    Args:
-      scopes: of the convolutions, in the order they run: "conv1", "fire1/squeeze", ...
-
     Returns:
       {"conv1": "scope1_conv1", "fire1/squeeze": "scope2_fire1/1_squeeze", ...}
     """
-    found: dict[str, str] = {}
     tops = itertools.groupby(scopes, lambda scope: scope.split("/")[0])
-    for place, (_, inside) in enumerate(tops, start=1):
-        for number, scope in enumerate(inside, start=1):
-            found[scope] = f"scope{place}_" + scope.replace("/", f"/{number}_", 1)
-    return found
+    return {
+        scope: f"scope{place}_" + scope.replace("/", f"/{number}_", 1)
+        for place, (_, inside) in enumerate(tops, start=1)
+        for number, scope in enumerate(inside, start=1)
+    }
 
 
 def table(net: list[Scope]) -> list[dict]:
     """A row per scope, each fire module followed by the scopes inside it, and a row of totals.
-
-    Args:
-      net: its modules.
 
     Returns:
       Dictionaries with the keys scope; output, [height, width, channels] (None in the last row);
@@ -161,9 +148,11 @@ def table(net: list[Scope]) -> list[dict]:
             "saved": plain and plain / part.parameters,
         }
 
-    rows = []
-    for module in net:
-        rows += [row(module, module.plain_parameters), *(row(part) for part in module.inside)]
+    rows = [
+        found
+        for module in net
+        for found in (row(module, module.plain_parameters), *map(row, module.inside))
+    ]
     return [*rows, row(total, sum(module.plain_parameters for module in net))]
 
 

@@ -1,7 +1,6 @@
 """Summary messages for what TensorBoard shows besides curves: histograms, images, texts, layouts.
 
-TF1's summary operations would have to run in the training graph; these messages are made from
-numpy arrays outside of it.
+They are made of numpy arrays; TF1's summary operations would have to run in the training graph.
 """
 
 from collections.abc import Iterable
@@ -37,60 +36,45 @@ def histograms(arrays: dict[str, np.ndarray]) -> tf.Summary:
     return merged(*(histogram_pb(tag, values) for tag, values in arrays.items()))
 
 
-def image(tag: str, image: Image.Image) -> tf.Summary:
-    """An image of the Images and Time Series tabs."""
-    content = {
-        "height": image.height,
-        "width": image.width,
-        "encoded_image_string": png(image),
+def images(drawings: dict[str, Image.Image | None]) -> tf.Summary:
+    """Images of the Images and Time Series tabs, by their tags; None is left out."""
+    found = {
+        tag: tf.Summary.Image(
+            height=drawing.height, width=drawing.width, encoded_image_string=png(drawing)
+        )
+        for tag, drawing in drawings.items()
+        if drawing is not None
     }
-    return tf.Summary(value=[{"tag": tag, "image": content}])
+    return tf.Summary(value=[{"tag": tag, "image": image} for tag, image in found.items()])
 
 
 def text_table(tag: str, titles: tuple[str, ...], rows: Iterable[tuple]) -> tf.Summary:
     """A table, as a panel of the Text tab."""
     lines = [titles, ["---"] * len(titles), *rows]
-    cells = "\n".join("| " + " | ".join(map(printable, line)) + " |" for line in lines)
-    return merged(text_pb(tag, cells))
+    text = "\n".join(f"| {' | '.join(map(printable, line))} |" for line in lines)
+    return merged(text_pb(tag, text))
 
 
 def scopes_table(net: list[Scope]) -> tf.Summary:
     """The table of variable scopes, in the Text tab; inner scopes are indented."""
-    titles = ("scope", "output", "parameters", "share", "multiply-adds", "plain 3x3", "saved")
+    titles = ("scope", "output", "parameters", "share", "plain 3x3", "saved", "multiply-adds")
     rows = [
-        (
-            "&emsp;" * scope.count("/") + scope.split("/")[-1],
-            output.replace("x", " x "),
-            *(parameters, share, multiply_adds, *plain),
-        )
-        for scope, output, parameters, share, *plain, _, _, multiply_adds, _ in map(
-            texts, table(net)
-        )
+        ("&emsp;" * scope.count("/") + scope.split("/")[-1], *numbers, multiply_adds)
+        for scope, *numbers, _, _, multiply_adds, _ in map(texts, table(net))
     ]
     return text_table("scopes", titles, rows)
 
 
-def scope_charts(net: list[Scope], tags: dict[str, str]) -> tf.Summary:
-    """The layout of the Custom Scalars tab: each fire module's convolutions in one chart.
-
-    TensorBoard merges the layouts of several runs, and shows equal charts once.
-
-    Args:
-      net: its modules.
-      tags: what `reporting.scopes.tags` returns.
-    """
+def scope_charts(tags: dict[str, str]) -> tf.Summary:
+    """The layout of the Custom Scalars tab: each fire module's convolutions in one chart, found by
+    their `reporting.scopes.tags`. (TensorBoard shows equal charts of several runs once.)"""
+    fires = dict.fromkeys(tag.split("/")[0] for tag in tags.values() if "/" in tag)
     categories = [
         {
             "title": title,
             "chart": [
-                {
-                    "title": module.scope,
-                    "multiline": {
-                        "tag": [f"{tags[part.scope]}/{ending}$" for part in module.inside]
-                    },
-                }
-                for module in net
-                if module.inside
+                {"title": fire.split("_", 1)[1], "multiline": {"tag": [rf"{fire}/\w+/{ending}$"]}}
+                for fire in fires
             ],
         }
         for title, ending in CHARTS.items()
@@ -106,14 +90,13 @@ def hparams(settings: dict, net: list[Scope], run_dir: Path) -> tf.Summary:
     """
     values = {name: settings[name] for name in COMPARED}
     values["squeeze_ratio"] = round(squeeze_ratio(net), 5)
-    # The folder's name first, since TensorBoard truncates; its parent tells equal names apart.
-    trial = f"{run_dir.name} in {run_dir.parent}"
     return merged(
         api.hparams_config_pb(
             hparams=[api.HParam(name) for name in values],
             metrics=[api.Metric("accuracy"), api.Metric("loss")],
         ),
-        api.hparams_pb(values, trial_id=trial),
+        # The folder's name first, since TensorBoard truncates; its parent tells equal names apart.
+        api.hparams_pb(values, trial_id=f"{run_dir.name} in {run_dir.parent}"),
     )
 
 

@@ -3,7 +3,6 @@
 import contextlib
 import math
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import tensorflow.compat.v1 as tf
 
 from base import UserError, printable, reason
 from base.files import read_json, write_json
+from base.program import report
 
 CHECKPOINT_NAME, BEST_NAME = "model.ckpt", "best.ckpt"
 ENDING = re.compile(r"\.(index|meta|data-[0-9]+-of-[0-9]+)$")  # of a checkpoint's files
@@ -23,12 +23,9 @@ MAX_BYTES = 512 << 20
 class Checkpoints:
     """The checkpoints of a run: restores the newest intact one, saves new ones, keeps a few.
 
-    Create it once the default graph is complete. TensorFlow writes a checkpoint under temporary
-    names and renames its files at the end, the index last, so a process that dies in between leaves
-    earlier checkpoints intact.
-
-    Args:
-      run_dir: folder of the run; None for a task of a cluster that writes no files.
+    Create it once the default graph is complete; run_dir is None for a task of a cluster that
+    writes no files. TensorFlow renames a checkpoint's files when all are written, the index last,
+    so a process that dies in between leaves earlier checkpoints intact.
 
     Attributes:
       newest: path (without extension) of the newest intact checkpoint; "" if there is none.
@@ -60,11 +57,7 @@ class Checkpoints:
         return self.step
 
     def save(self, session: tf.Session, step: int) -> None:
-        """Writes the checkpoint of a step; deletes the oldest.
-
-        Raises:
-          UserError: the disk is full, or the folder can no longer be written.
-        """
+        """Writes the checkpoint of a step; deletes the oldest. Raises UserError if it cannot."""
         self.newest = self._write(session, CHECKPOINT_NAME, step)
 
     def keep_best(self, session: tf.Session, step: int, accuracy: float) -> None:
@@ -93,10 +86,14 @@ class Checkpoints:
 
     def _write(self, session: tf.Session, name: str, step: int) -> str:
         """Writes a checkpoint; returns its path without extension."""
-        path = str(self._run_dir / name) if self._run_dir else name
         try:
-            is_counted = {"write_state": name == CHECKPOINT_NAME}  # and deleted when it is old
-            return self._saver.save(session, path, step, write_meta_graph=False, **is_counted)
+            return self._saver.save(
+                session,
+                f"{self._run_dir}/{name}",
+                step,
+                write_meta_graph=False,
+                write_state=name == CHECKPOINT_NAME,  # the best one is not deleted when it is old
+            )
         except (tf.errors.OpError, OSError, ValueError) as error:
             raise UserError(
                 f"{self._run_dir}: the checkpoint of step {step} cannot be written "
@@ -124,38 +121,37 @@ def all_checkpoints(run_dir: Path) -> list[str]:
     return sorted((path for path in found if steps[path].isdecimal()), key=lambda p: int(steps[p]))
 
 
-def without_ending(path: Path) -> str:
-    """The checkpoint that a user means by one of its files, or by its path without extension."""
-    return ENDING.sub("", str(path))
-
-
 def newest_checkpoint(run_dir: Path, while_training: bool = False) -> str | None:
     """The newest intact checkpoint, or None; names the damaged ones that it skips on stderr.
 
     Looks at the files themselves, not at TensorFlow's index file `checkpoint`, which may be missing
-    or out of date.
-
-    Args:
-      run_dir: folder of the run.
-      while_training: whether another process may be writing a checkpoint. Its index comes last, so
-        one without an index is then unfinished, not damaged.
+    or out of date. If another process may be writing a checkpoint (while_training), one without an
+    index, which comes last, is unfinished, not damaged.
     """
     for checkpoint in reversed(all_checkpoints(run_dir)):
         if while_training and not Path(f"{checkpoint}.index").exists():
             continue
-        damage = find_damage(checkpoint)
-        if damage is None:
+        if not (damage := find_damage(checkpoint)):
             return checkpoint
-        message = f"{checkpoint}: skipped because it is damaged ({damage})"
-        print(printable(message), file=sys.stderr)
+        report(printable(f"{checkpoint}: skipped because it is damaged ({damage})"))
     return None
+
+
+def intact_checkpoint(path: Path, is_of_run: bool = True) -> str:
+    """The checkpoint that a user means by one of its files, or by its path without extension.
+
+    Raises UserError if `find_damage` finds any.
+    """
+    checkpoint = ENDING.sub("", str(path))
+    if damage := find_damage(checkpoint, is_of_run):
+        raise UserError(f"{checkpoint}: is not an intact checkpoint ({damage}); give another one.")
+    return checkpoint
 
 
 def find_damage(checkpoint: str, is_of_run: bool = True) -> str | None:
     """Reads every variable of a checkpoint (TensorFlow checks CRCs); says what failed, or None.
 
-    Args:
-      is_of_run: whether it must have a global_step, which other programs' may lack.
+    One that is_of_run must have a global_step; other programs' may lack it.
     """
     try:
         for path in Path(checkpoint).parent.glob(f"{Path(checkpoint).name}.*"):

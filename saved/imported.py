@@ -20,90 +20,70 @@ from base.files import write_json
 from base.runtime import session_config
 from imagenet.nets import NETS, describe, variable_shapes
 from imagenet.weights import Weights, load_published, read_npz
-from saved.checkpoints import CHECKPOINT_NAME, find_damage, without_ending
-
-CIFAR10_DIMS = 32, 24  # of the chapter's net, if nothing else specifies the size of its images
+from saved.checkpoints import CHECKPOINT_NAME, ENDING, intact_checkpoint
 
 
-def imported_run(path: Path) -> Path | None:
-    """The folder of a temporary run with weights from elsewhere; None if there are none.
+def imported_run(path: Path) -> Path:
+    """The folder of a temporary run with weights from elsewhere.
 
-    Args:
-      path: a name in `imagenet.PUBLISHED`; a .npz file; a checkpoint (any of its files, or its path
-        without extension), or a folder with one.
+    They come from a name in `imagenet.PUBLISHED`; a .npz file; or a checkpoint (its folder, any of
+    its files, or its path without extension), of which only the float32 variables count.
 
-    Raises:
-      UserError: the file does not hold weights, they cannot be downloaded, or they fit no net.
+    Raises UserError if there are none, or they are damaged, cannot be downloaded, or fit no net.
     """
     if imagenet.is_published(path):
         resize_dim = imagenet.PUBLISHED[str(path)].resize_dim
         return write_run(load_published(str(path)), path, "imagenet", resize_dim)
     if path.suffix == ".npz":
         return write_run(read_npz(path), path, path.stem)
-    checkpoint = without_ending(path)
+    checkpoint = path
     if (path / "checkpoint").is_file():  # TensorFlow's index file, which says which is the newest
         with contextlib.suppress(ValueError):  # it is damaged
-            checkpoint = tf.train.latest_checkpoint(str(path))
-    files = checkpoint, f"{checkpoint}.index"  # the format of TensorFlow 0, and that of later ones
-    if not checkpoint or not any(map(os.path.isfile, files)):
-        return None
-    return write_run(read_checkpoint(checkpoint), path, path.stem)
-
-
-def read_checkpoint(checkpoint: str) -> Weights:
-    """The float32 variables in a bare checkpoint; everything else in it is ignored.
-
-    Raises:
-      UserError: it is damaged.
-    """
-    if damage := find_damage(checkpoint, is_of_run=False):
-        raise UserError(f"{checkpoint}: is not an intact checkpoint ({damage}); give another one.")
-    reader = tf.train.NewCheckpointReader(checkpoint)
+            checkpoint = Path(tf.train.latest_checkpoint(str(path)) or path)
+    name = ENDING.sub("", str(checkpoint))
+    # The format of TensorFlow 0, and that of later ones.
+    if not (os.path.isfile(name) or os.path.isfile(f"{name}.index")):
+        raise UserError(
+            f"{path}: is neither the folder of a run nor a checkpoint in one; give one that is."
+        )
+    reader = tf.train.NewCheckpointReader(intact_checkpoint(checkpoint, is_of_run=False))
     types = reader.get_variable_to_dtype_map()
-    return {name: reader.get_tensor(name) for name in types if types[name] == tf.float32}
+    weights = {name: reader.get_tensor(name) for name in types if types[name] == tf.float32}
+    return write_run(weights, path, path.stem)
 
 
 def fitting_net(path: Path, weights: Weights) -> str:
     """The name of the net that weights fit, by their names and shapes.
 
-    Args:
-      path: where the weights come from, for the message.
-
-    Raises:
-      UserError: they fit none.
+    Raises UserError, which names the path that they come from, if they fit none.
     """
     shapes = {name: array.shape for name, array in weights.items()}
     classes = max([1, *shapes.get("final_conv/kernel", ())[-1:]])
-    misfits = {}
-    for name, net in NETS.items():
-        expected = variable_shapes(net, classes)
-        wrong = [variable for variable in expected if shapes.get(variable) != expected[variable]]
-        if not wrong:
-            return name
-        misfits[name] = wrong[0], expected[wrong[0]], len(wrong)
-    closest = min(misfits, key=lambda name: misfits[name][-1])
-    variable, shape, _ = misfits[closest]
-    found = f"has shape {shapes[variable]}" if variable in shapes else "is missing"
-    raise UserError(
-        f"{path}: does not fit any of the nets {', '.join(NETS)}; for {closest}, {variable} "
-        f"{found} where it needs {shape}; docs/imagenet.md shows how to name and arrange the "
-        "variables."
-    )
+    misfits = {
+        name: [item for item in variable_shapes(net, classes).items() if item not in shapes.items()]
+        for name, net in NETS.items()
+    }
+    closest = min(misfits, key=lambda name: len(misfits[name]))
+    if misfits[closest]:
+        variable, shape = misfits[closest][0]
+        found = f"has shape {shapes[variable]}" if variable in shapes else "is missing"
+        raise UserError(
+            f"{path}: does not fit any of the nets {', '.join(NETS)}; for {closest}, {variable} "
+            f"{found} where it needs {shape}; docs/imagenet.md shows how to name and arrange the "
+            "variables."
+        )
+    return closest
 
 
 def write_run(weights: Weights, path: Path, dataset: str, resize_dim: int | None = None) -> Path:
-    """Writes a temporary run at step 0: a checkpoint with these variables and a global_step, and
-    settings.json; returns its folder.
+    """Writes a temporary run at step 0, and returns its folder.
 
-    Args:
-      path: where the weights come from.
-      dataset: what they were trained on, as far as that is known.
-      resize_dim: side in pixels of the crop that the net sees; None for the net's usual one.
+    The weights come from `path` and were trained on `dataset`, as far as that is known; resize_dim
+    is the side in pixels of the crop that the net sees, None for the net's usual one.
     """
     net, classes = fitting_net(path, weights), len(weights["final_conv/bias"])
-    dims = CIFAR10_DIMS
-    if net != imagenet.DEFAULT_NET:
-        dims = imagenet.ORIGINAL_DIM, resize_dim or imagenet.RESIZE_DIM
+    is_chapters = net == imagenet.DEFAULT_NET  # whose images are CIFAR-10's, for all that is known
+    dims = (32, 24) if is_chapters else (imagenet.ORIGINAL_DIM, resize_dim or imagenet.RESIZE_DIM)
     names = imagenet.class_names()
     settings = {
         **describe(NETS[net](*dims, classes)),

@@ -9,7 +9,7 @@ from base import UserError
 from data import Dataset
 from imagenet import DEFAULT_NET, is_published
 from imagenet.nets import NETS
-from saved.checkpoints import find_damage, newest_checkpoint, without_ending
+from saved.checkpoints import intact_checkpoint, newest_checkpoint
 from saved.imported import imported_run
 from saved.run_dir import check_name, output_dir, read_settings
 from saved.settings import FIRE_STACKS
@@ -29,43 +29,27 @@ class Run(NamedTuple):
 def load_run(path: Path) -> Run:
     """Finds what a user means by a run, and its checkpoint: by default the newest.
 
-    Args:
-      path: a run's folder, or a checkpoint in it (any of its files, or its path without extension);
-        or whatever `imported_run` accepts.
-
-    Raises:
-      UserError: there is no run, or no intact checkpoint.
+    The path is a run's folder, a checkpoint in it (any of its files, or its path without
+    extension), or whatever `imported_run` accepts. Raises UserError if there is no run, or no
+    intact checkpoint.
     """
     run_dir = path if path.is_dir() else path.parent
     check_name(run_dir)
-    is_weights = path.suffix == ".npz" or is_published(path)
+    is_weights = path.suffix == ".npz" or is_published(path)  # even in the folder of a run
     settings = None if is_weights else read_settings(run_dir)
-    is_imported = settings is None
-    if settings is None and (found := imported_run(path)):
-        run_dir, settings = found, read_settings(found)
     if settings is None:
-        raise UserError(
-            f"{path}: is neither the folder of a run nor a checkpoint in one; give one that is."
-        )
-    if is_imported or path.is_dir():
-        checkpoint = newest_checkpoint(run_dir)
-        if checkpoint is None:
-            raise UserError(f"{run_dir}: holds no intact checkpoint; train first.")
-    else:
-        checkpoint = without_ending(path)
-        if damage := find_damage(checkpoint):
-            raise UserError(
-                f"{checkpoint}: is not an intact checkpoint ({damage}); give another one."
-            )
-    output = Path("runs", path.stem) if is_imported else output_dir(run_dir)
-    return Run(settings, restore_model(settings), checkpoint, path, output)
+        return load_run(imported_run(path))._replace(path=path, output_dir=Path("runs", path.stem))
+    checkpoint = newest_checkpoint(run_dir) if path.is_dir() else intact_checkpoint(path)
+    if checkpoint is None:
+        raise UserError(f"{run_dir}: holds no intact checkpoint; train first.")
+    return Run(settings, restore_model(settings), checkpoint, path, output_dir(run_dir))
 
 
 def restore_model(settings: dict) -> SqueezeNetModel:
     """The model that a run's settings, which are checked, describe."""
-    net = NETS[settings.get("net", DEFAULT_NET)]
-    classes = len(settings["class_names"])
-    model = net(settings["original_dim"], settings["resize_dim"], classes)
+    model = NETS[settings.get("net", DEFAULT_NET)](
+        settings["original_dim"], settings["resize_dim"], len(settings["class_names"])
+    )
     for name in FIRE_STACKS:
         if name in settings:
             setattr(model, name.upper(), tuple(map(tuple, settings[name])))
@@ -77,15 +61,12 @@ def load_dataset(
 ) -> Dataset:
     """The data set that a run was trained on, with the same images held out.
 
-    Args:
-      settings: what the run's settings.json holds. The folders that it names are only hints.
-      data_dir: folder of the images' files, or of your own photos, if they have moved.
-      may_download: whether files that are not there may be downloaded; never into a given folder.
-
-    Raises:
-      UserError: the images are missing, cannot be read, or have other classes now.
+    data_dir has the images' files, or your own photos, if they are not where the settings say.
+    Nothing is ever downloaded into a folder that is given or recorded. Raises UserError if the
+    images are missing, cannot be read, or have other classes now.
     """
     name, saved_dir = settings["dataset"], settings.get("data_dir")
+    classes, dim = settings["class_names"], settings["original_dim"]
     if name in data.names():
         if data_dir is None and saved_dir and os.path.isdir(saved_dir):
             data_dir = Path(saved_dir)
@@ -97,8 +78,7 @@ def load_dataset(
                 f"{folder}: the photos that the run was trained on are not there; give their "
                 "folder with --data_dir."
             )
-        dataset = data.load(folder, dims=(settings["original_dim"], settings["resize_dim"]))
-    classes, dim = settings["class_names"], settings["original_dim"]
+        dataset = data.load(folder, dims=(dim, settings["resize_dim"]))
     if (list(dataset.class_names), dataset.original_dim) != (classes, dim):
         raise UserError(
             f"{data_dir or name}: has the classes {', '.join(dataset.class_names):.200} at "

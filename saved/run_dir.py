@@ -1,11 +1,11 @@
 """The folder of a run, its lock and its settings.
 
-runs/digits/settings.json               every flag, and the net
-runs/digits/model.ckpt-141.index ...    checkpoints, the newest few
-runs/digits/best.ckpt-116.index ...     the most accurate checkpoint; best.json has its accuracy
-runs/digits/train, runs/digits/eval     TensorBoard events
-runs/digits/results.json                written at the end
-runs/digits/trainer.lock, trainer.json  the process that trains there
+settings.json               every flag, and the net
+model.ckpt-141.index ...    checkpoints, the newest few
+best.ckpt-116.index ...     the most accurate checkpoint; best.json has its accuracy
+train, eval                 TensorBoard events
+results.json                written at the end
+trainer.lock, trainer.json  the process that trains there
 """
 
 import contextlib
@@ -19,14 +19,11 @@ from filelock import FileLock, Timeout
 from base import UserError, reason
 from base.files import read_json, write_json
 from imagenet import DEFAULT_NET
-from saved.settings import check_settings
+from saved.settings import FIRE_STACKS, check_settings
 
 # Settings that a run cannot change halfway. Others, such as its length, may differ when it resumes.
 FIXED_SETTINGS = (
-    # What the weights depend on,
-    *("net", "dataset", "class_names", "original_dim", "resize_dim"),
-    *("fire_params_1", "fire_params_2"),
-    # and what the steps depend on.
+    *("net", "dataset", "class_names", "original_dim", "resize_dim", *FIRE_STACKS),
     *("batch_size", "seed", "recipe", "held_out", "init_from", "class_weights"),
 )
 # The run included in the project; pretrained/README.md describes it.
@@ -37,21 +34,17 @@ PRETRAINED = Path(__file__).resolve().parents[1] / "pretrained"
 def open_run_dir(run_dir: Path, settings: dict) -> Iterator[None]:
     """Creates the folder and its settings.json, and locks out all other trainers until the end.
 
-    The operating system releases the lock when the process ends, however it ends.
-
-    Raises:
-      UserError: the folder cannot be written, another process trains in it, or the run in it has
-        different settings.
+    The operating system releases the lock when the process ends, however it ends. Raises UserError
+    if the folder cannot be written, belongs to another run, or another process trains in it.
     """
     check_name(run_dir)
     try:
         check_settings(settings)
-    except ValueError as error:
-        raise UserError(f"{run_dir}: cannot hold such a run ({error}); change that.") from error
-    try:
         run_dir.mkdir(parents=True, exist_ok=True)
         # Waits a little, because is_training takes the lock for a moment.
         lock = FileLock(run_dir / "trainer.lock", timeout=1).acquire()
+    except ValueError as error:
+        raise UserError(f"{run_dir}: cannot hold such a run ({error}); change that.") from error
     except Timeout:
         raise UserError(
             f"{run_dir}: {describe_trainer(run_dir)} is training there; wait for it, stop it, or "
@@ -65,15 +58,23 @@ def open_run_dir(run_dir: Path, settings: dict) -> Iterator[None]:
     with lock:
         saved = read_settings(run_dir)
         if saved is not None:
-            check_same_run(run_dir, saved, settings)
+            saved = {"net": DEFAULT_NET, "class_weights": False, **saved}
+            for name in FIXED_SETTINGS:
+                if name in settings and settings[name] != saved.get(name):
+                    in_all = " (in a cluster, of all tasks)" if name == "batch_size" else ""
+                    raise UserError(
+                        f"{run_dir}: the run there has {name} {saved.get(name)!s:.200}, not "
+                        f"{settings[name]!s:.200}{in_all}; give the same {name}, or another "
+                        "--run_dir."
+                    )
         elif any(run_dir.glob("*.ckpt-*")):
             raise UserError(
                 f"{run_dir}: holds checkpoints but no settings.json, which describes their net; "
                 "restore it, or give another --run_dir."
             )
         write_json(run_dir / "settings.json", settings)
-        started = time.strftime("%Y-%m-%d %H:%M:%S")
-        write_json(run_dir / "trainer.json", {"process": os.getpid(), "started": started})
+        trainer = {"process": os.getpid(), "started": time.strftime("%Y-%m-%d %H:%M:%S")}
+        write_json(run_dir / "trainer.json", trainer)
         yield
 
 
@@ -86,37 +87,21 @@ def describe_trainer(run_dir: Path) -> str:
         return "another process"
 
 
-def check_same_run(run_dir: Path, saved: dict, settings: dict) -> None:
-    """Raises UserError if a fixed setting differs from the saved one."""
-    saved = {"net": DEFAULT_NET, "class_weights": False, **saved}
-    for name in FIXED_SETTINGS:
-        if name in settings and settings[name] != saved.get(name):
-            in_all = " (in a cluster, of all tasks together)" if name == "batch_size" else ""
-            raise UserError(
-                f"{run_dir}: the run there has {name} {saved.get(name)!s:.200}, not "
-                f"{settings[name]!s:.200}{in_all}; give the same {name}, or another --run_dir."
-            )
-
-
 def check_name(run_dir: Path) -> None:
     """Raises UserError for a name that TensorFlow would treat as a pattern or cannot encode."""
     name = str(run_dir)
-    if wrong := set("*?[]\\\0") & set(name):
+    if set("*?[]\\\0") & set(name) or name != name.encode(errors="ignore").decode():
         raise UserError(
-            f"--run_dir {name}: TensorFlow cannot keep checkpoints in a folder with "
-            f"{' '.join(sorted(wrong))} in its name; give another one."
+            f"--run_dir {name}: TensorFlow cannot keep checkpoints in a folder of that name; give "
+            "another one, in UTF-8 and without any of * ? [ ] \\."
         )
-    if name != name.encode(errors="ignore").decode():
-        raise UserError(f"--run_dir {name}: is not in UTF-8; give another one.")
 
 
 def is_training(run_dir: Path) -> bool:
     """Whether a process is training there now; True if that cannot be determined."""
     path = run_dir / "trainer.lock"
     try:
-        if not path.is_file():
-            return False
-        with FileLock(path, timeout=0):
+        with FileLock(path, timeout=0) if path.is_file() else contextlib.nullcontext():
             return False
     except (Timeout, OSError):
         return True
@@ -130,8 +115,7 @@ def output_dir(run_dir: Path) -> Path:
 def read_settings(run_dir: Path) -> dict | None:
     """The checked settings of the run in a folder, or None if there is no run.
 
-    Raises:
-      UserError: settings.json cannot be read, or does not describe a run.
+    Raises UserError if settings.json cannot be read, or does not describe a run.
     """
     path = run_dir / "settings.json"
     try:

@@ -10,13 +10,11 @@ from imagenet import DEFAULT_NET, SMALLEST_CROP
 
 MAX_DIM = 640  # side of a stored image, in pixels
 MAX_CLASSES = 25_000  # the largest data set in wide use, ImageNet-21k, has 21,841
-MAX_NAME_CHARACTERS = 255  # of a class, as of a folder
 MAX_FIRE_MODULES = 32  # the paper's nets have 8
 MAX_DEPTH = 1_024  # filters of a layer; the paper's nets have 256 and the sweep of ratios 1,024
 # Values that a fire module puts out for one image, 64 MB: enough for the chapter's depths and the
 # largest images, or for MAX_DEPTH and smaller ones, but not for both.
 MAX_OUTPUTS = 16_000_000
-MAX_NUMBER = 2.0**53  # above, JSON's numbers are no longer exact
 FIRE_STACKS = ("fire_params_1", "fire_params_2")
 # What TensorFlow takes as the name of a scope, without the slashes that would nest it.
 SCOPE = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.-]{0,63}")
@@ -35,39 +33,32 @@ TYPES: dict[str, type | tuple[type, ...]] = {
 def check_settings(settings: object) -> dict:
     """The settings of a run, as parsed from JSON, if they describe a net of bounded size.
 
-    Raises:
-      ValueError: says what is wrong with which setting.
+    Raises ValueError, which says what is wrong with which setting.
     """
     if not isinstance(settings, dict):
         raise ValueError("it is not a JSON object")
     net = settings.get("net", DEFAULT_NET)
-    required = ["dataset", "class_names", "original_dim", "resize_dim"]
-    for name in required + list(FIRE_STACKS) * (net == DEFAULT_NET):
-        if name not in settings:
-            raise ValueError(f"{name} is missing")
+    stacks = FIRE_STACKS if net == DEFAULT_NET else ()
+    required = {"dataset", "class_names", "original_dim", "resize_dim", *stacks}
     for name, types in TYPES.items():
-        if name in settings and not isinstance(settings[name], types):
-            raise ValueError(f"{name} is {str(settings[name])[:80]!r}")
+        if name in required.union(settings) and not isinstance(settings.get(name), types):
+            raise ValueError(f"{name} is {settings.get(name)!r:.80}")
     for name, value in settings.items():
-        if type(value) in (int, float) and not abs(value) <= MAX_NUMBER:
+        if type(value) in (int, float) and not abs(value) <= 2.0**53:  # above, they are inexact
             raise ValueError(f"{name[:80]!r} is not a plausible number")
     if net not in SMALLEST_CROP:
         raise ValueError(f"net is {net[:80]!r}, not one of {', '.join(SMALLEST_CROP)}")
     original_dim, resize_dim = settings["original_dim"], settings["resize_dim"]
     if not SMALLEST_CROP[net] <= resize_dim <= original_dim <= MAX_DIM:
         raise ValueError(f"{net} cannot see {resize_dim} of {original_dim} pixels")
-    check_class_names(settings["class_names"])
-    modules = [module for stack in FIRE_STACKS for module in settings.get(stack, [])]
-    check_fire_modules(modules, resize_dim)
-    return settings
-
-
-def check_class_names(names: list) -> None:
-    """Raises ValueError unless they are different names that UTF-8 can encode."""
-    is_name = [isinstance(name, str) and 0 < len(name) <= MAX_NAME_CHARACTERS for name in names]
+    names = settings["class_names"]
+    is_name = [isinstance(name, str) and 0 < len(name) <= 255 for name in names]  # as of a folder
     if not (0 < len(names) <= MAX_CLASSES and all(is_name) and len(set(names)) == len(names)):
         raise ValueError(f"class_names are not 1 to {MAX_CLASSES:,} different names")
     "".join(names).encode()  # raises UnicodeEncodeError, which is a ValueError
+    modules = [module for stack in FIRE_STACKS for module in settings.get(stack, [])]
+    check_fire_modules(modules, resize_dim)
+    return settings
 
 
 def check_fire_modules(modules: list, resize_dim: int) -> None:
@@ -83,7 +74,9 @@ def check_fire_modules(modules: list, resize_dim: int) -> None:
 
 def is_fire_module(module: object) -> bool:
     """Whether it is [squeeze_depth, expand_depth, name], as far as these make sense."""
-    match module:
-        case [int(squeeze_depth), int(expand_depth), str(name)] if SCOPE.fullmatch(name):
-            return 0 < squeeze_depth <= MAX_DEPTH and 0 < expand_depth <= MAX_DEPTH
-    return False
+    return (
+        isinstance(module, list)
+        and list(map(type, module)) == [int, int, str]
+        and all(0 < depth <= MAX_DEPTH for depth in module[:2])
+        and SCOPE.fullmatch(module[2]) is not None
+    )

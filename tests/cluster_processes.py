@@ -1,138 +1,97 @@
-"""The tasks of a cluster, each a separate train.py process on this machine.
+"""The tasks of a cluster on this machine, each in a process of tests/processes.py.
 
-Each keeps all checkpoints, and prints a digest of its variables after its last step.
+They train a smaller net, whose graph is built sooner, and print a digest of their variables after
+the last step.
 """
 
 import contextlib
+import hashlib
 import os
 import re
 import signal
-import subprocess
-import sys
-import threading
 import time
+from functools import partial
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import NamedTuple
 
-from tests.conftest import PROJECT, default_signals
-from tools.launch_local import task_configs
-
-SECONDS = 300.0  # more than a task takes to end, whatever happens to the others
-TASK = """
-import hashlib, os, sys
-from training.runtime import load_tensorflow_quietly
-load_tensorflow_quietly()
-import tensorflow.compat.v1 as tf
-import train
 from cluster import task
-from training import checkpoints
-
-checkpoints.KEPT = 100
-if "PATIENCE" in os.environ:
-    task.LOOK_SECONDS, task.REPORT_SECONDS = 0.5, 2.0
-    task.PATIENCE_SECONDS = float(os.environ["PATIENCE"])
-wait_for_all = task.Task.wait_for_all
-
-def print_digest(self, session):
-    values = b"".join(value.tobytes() for value in session.run(tf.global_variables()))
-    print("variables", hashlib.sha256(values).hexdigest(), flush=True)
-    wait_for_all(self, session)
-
-task.Task.wait_for_all = print_digest
-sys.exit(train.main(sys.argv[1:]))
-"""
+from squeezenet_model import SqueezeNetModel, tf
+from tests.processes import SECONDS, before_call, training
+from tests.small_nets import SmallNet
+from tools.launch_local import task_configs
+from training.health import Health
 
 
-class Process:
-    """The process of a task, and the lines that it has printed.
+def prepare(config, signals):
+    """A setup for a process, which then is a task of a cluster.
 
-    Attributes:
-      lines: of stdout and stderr.
-      longest_silence: seconds between two lines, or one and its end, while it was not frozen.
+    Args:
+      config: TF_CONFIG; "" for a process by itself.
+      signals: what it sends itself: {in which of its steps: number of the signal}.
     """
+    os.environ["TF_CONFIG"] = config
+    SqueezeNetModel.FIRE_PARAMS_1 = SmallNet.FIRE_PARAMS_1
+    SqueezeNetModel.FIRE_PARAMS_2 = SmallNet.FIRE_PARAMS_2
+    for step, number in signals.items():
+        before_call(step, Health, "check", partial(signal.raise_signal, number))
+    wait_for_all = task.Task.wait_for_all
 
-    def __init__(self, config, flags, cwd, environment):
-        self.lines = []
-        self.longest_silence = 0.0
-        self._heard_at = time.monotonic()
-        with default_signals():
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", TASK, *flags],
-                cwd=cwd,
-                env=os.environ | {"TF_CONFIG": config, "PYTHONPATH": str(PROJECT)} | environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
+    def print_digest_and_wait(own, session):
+        values = b"".join(value.tobytes() for value in session.run(tf.global_variables()))
+        print("variables", hashlib.sha256(values).hexdigest(), flush=True)
+        wait_for_all(own, session)
 
-    def _read(self):
-        for line in self._process.stdout:
-            self.lines.append(line)
-            self._heard()
-        self._heard()
+    task.Task.wait_for_all = print_digest_and_wait
 
-    def _heard(self):
-        now = time.monotonic()
-        self.longest_silence = max(self.longest_silence, now - self._heard_at)
-        self._heard_at = now
 
-    def forget_silence(self):
-        """Starts measuring the longest silence anew."""
-        self._heard_at, self.longest_silence = time.monotonic(), 0.0
+class TaskProcess(NamedTuple):
+    """The process of a task, and the folder that it runs in."""
 
-    def is_running(self):
-        return self._process.poll() is None
+    process: BaseProcess
+    folder: Path
 
-    def wait_for_line(self, pattern):
-        """The first line, printed already or in the future, that matches the pattern."""
-        ends = time.monotonic() + SECONDS
-        while time.monotonic() < ends:
-            for line in list(self.lines):
-                if re.match(pattern, line):
-                    return line
-            assert self.is_running(), self.lines
+    def output(self):
+        """What it has printed so far: stdout, then stderr."""
+        return "".join(path.read_text() for path in sorted(self.folder.glob("std*"), reverse=True))
+
+    def wait_for(self, pattern):
+        """Waits until it has printed a line that matches the pattern, or has ended."""
+        while self.process.is_alive() and not re.search(pattern, self.output(), re.MULTILINE):
             time.sleep(0.02)
-        raise AssertionError(self.lines)
 
     def send(self, number):
-        self._process.send_signal(number)
+        """Sends it a signal, unless it has ended."""
+        if self.process.is_alive():
+            os.kill(self.process.pid, number)
 
-    def freeze(self):
-        self._heard()
-        self.send(signal.SIGSTOP)
-
-    def release(self, number):
-        """Ends the silence of a frozen task, by SIGCONT or SIGKILL."""
-        self._heard_at = time.monotonic()
-        self.send(number)
-
-    def ended(self):
-        """Waits until it ends; returns its exit code and everything it has printed."""
-        code = self._process.wait(SECONDS)
-        self._reader.join()
-        return code, "".join(self.lines)
-
-    def kill(self):
-        self._process.kill()
-        self.ended()
+    def end(self):
+        """Waits until it ends; returns its exit code, None if it does not, and its output."""
+        self.process.join(SECONDS)
+        return self.process.exitcode, self.output()
 
 
 @contextlib.contextmanager
-def running_tasks(flags, cwd, **environment):
+def running_tasks(flags, folder, signals=None):
     """The tasks of a cluster, the chief first; those still running at the end are killed.
 
     Args:
       flags: of each task.
+      folder: has, or gets, a folder for each task.
+      signals: what worker 0 sends itself, as for `prepare`.
     """
-    configs = task_configs(len(flags)).values()
-    processes = [
-        Process(config, own, cwd, environment) for config, own in zip(configs, flags, strict=True)
-    ]
-    try:
-        yield processes
-    finally:
-        for each in processes:
-            each.kill()
+    with contextlib.ExitStack() as stack:
+        tasks = []
+        for (name, config), own in zip(task_configs(len(flags)).items(), flags, strict=True):
+            faults = signals if name == "worker 0" else None
+            setup = partial(prepare, config, faults or {})
+            cwd = folder / name
+            cwd.mkdir(parents=True, exist_ok=True)
+            for old in cwd.glob("std*"):
+                old.unlink()
+            process = stack.enter_context(training(*own, cwd=cwd, setup=setup))
+            tasks.append(TaskProcess(process, cwd))
+        yield tasks
 
 
 def digest(output):

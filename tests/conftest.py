@@ -2,8 +2,10 @@
 
 import contextlib
 import io
+import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,13 +16,13 @@ from pathlib import Path
 import hypothesis
 import numpy as np
 import pytest
+from filelock import FileLock
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from base.runtime import load_tensorflow_quietly
+from command.train import main
 from data import Dataset, Split
-from train import main
-from train import train as train_model
 from training.recipe import TUNED, Schedule
-from training.runtime import load_tensorflow_quietly
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -54,10 +56,11 @@ def pytest_pyfunc_call(pyfuncitem):
     try:
         return (yield)
     except (AttributeError, OSError, ValueError) as error:
-        if sys.platform == "win32" and needs_posix(error):
-            pytest.skip(f"needs POSIX: {error}")
-        if sys.platform != "linux" and needs_linux(error):
-            pytest.skip(f"needs Linux: {error}")
+        is_missing = str(getattr(error, "filename", None)).startswith(("/proc/", "/dev/full"))
+        if (sys.platform == "win32" and needs_posix(error)) or (
+            sys.platform != "linux" and is_missing
+        ):
+            pytest.skip(f"needs another system: {error}")
         raise
 
 
@@ -69,11 +72,6 @@ def needs_posix(error: Exception) -> bool:
     no_privilege = 1314  # ERROR_PRIVILEGE_NOT_HELD
     refused = re.match("Unsupported signal|preexec_fn is not supported", str(error))
     return bool(refused) or getattr(error, "winerror", None) == no_privilege
-
-
-def needs_linux(error: Exception) -> bool:
-    """Whether it is a missing file below /proc, or a missing /dev/full."""
-    return str(getattr(error, "filename", None)).startswith(("/proc/", "/dev/full"))
 
 
 @contextlib.contextmanager
@@ -89,40 +87,10 @@ def default_signals():
             signal.signal(number, handler)
 
 
-def train_command(*flags) -> list[str]:
-    """The command line of `python train.py` with these flags."""
-    return [sys.executable, str(PROJECT / "train.py"), *map(str, flags)]
-
-
-def run_train(*flags, cwd: Path, largest_file: int | None = None) -> subprocess.CompletedProcess:
-    """Runs `python train.py` as a user would, in a folder of its own.
-
-    Args:
-      flags: what follows train.py on the command line.
-      cwd: the folder to run it in.
-      largest_file: bytes after which the system refuses to let a file grow (a disk that is full).
-    """
-
-    def limit_files():
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
-
-    return subprocess.run(
-        train_command(*flags),
-        cwd=cwd,
-        preexec_fn=limit_files if largest_file else None,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-
-
 def train_here(*flags, cwd: Path) -> subprocess.CompletedProcess:
-    """The same in this process, which has loaded TensorFlow already: one second instead of five.
+    """What `python train.py` does with these flags in that folder, in this process.
 
-    Args:
-      flags, cwd: as for `run_train`.
+    It has loaded TensorFlow already, which takes longer than a short training.
     """
     stdout, stderr = io.StringIO(), io.StringIO()
     redirected = contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr)
@@ -134,12 +102,17 @@ def train_here(*flags, cwd: Path) -> subprocess.CompletedProcess:
     return subprocess.CompletedProcess(flags, code, stdout.getvalue(), stderr.getvalue())
 
 
-def readme_code(words: str) -> str:
-    """The Python example in the README that contains these words."""
-    readme = (PROJECT / "README.md").read_text()
+def readme_examples() -> list[str]:
+    """The Python examples in the README."""
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
     section = readme.split("## In your own code")[1].split("\n## ")[0]
     pieces = re.findall(r"^(?: {4}.*\n|\n)+", section, re.MULTILINE)
-    (code,) = (textwrap.dedent(piece) for piece in pieces if words in piece)
+    return [textwrap.dedent(piece) for piece in pieces if piece.strip()]
+
+
+def readme_code(words: str) -> str:
+    """The one of them that contains these words."""
+    (code,) = (example for example in readme_examples() if words in example)
     return code
 
 
@@ -157,25 +130,36 @@ def steps(events: EventAccumulator, tag: str) -> list[int]:
 
 def short_schedule(**changes) -> Schedule:
     """A schedule of a few small steps, with some of its numbers changed."""
-    numbers = {
-        "num_epochs": 1,
-        "batch_size": 4,
-        "total_steps": 10,
-        "recipe": TUNED,
-        "learning_rate": 0.01,
-        "warm_up_steps": 2,
-        "eval_every": 10,
-        "num_towers": 1,
-        "seed": 0,
-    }
-    return Schedule(**(numbers | changes))
+    numbers = {"num_epochs": 1, "batch_size": 4, "total_steps": 10, "eval_every": 10}
+    rest = {"recipe": TUNED, "learning_rate": 0.01, "warm_up_steps": 2, "num_towers": 1}
+    return Schedule(**(numbers | rest | changes))
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory):
-    """A finished short run on the digits: its CompletedProcess, with the folder as `run_dir`."""
-    folder = tmp_path_factory.mktemp("trained")
-    process = run_train(*TRAINED_FLAGS, cwd=folder)
+def trained(tmp_path_factory, worker_id):
+    """A finished short run of `python train.py` on the digits, by a user without a home, a terminal
+    or a display: its CompletedProcess, with a copy of the run's folder as `run_dir`.
+
+    The first of the parallel test processes that needs it trains for all of them.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    shared = (shared if worker_id == "master" else shared.parent) / "trained"
+    with FileLock(f"{shared}.lock"):
+        if not shared.exists():
+            shared.mkdir()
+            environment = {name: os.environ[name] for name in os.environ.keys() - {"HOME", "TERM"}}
+            process = subprocess.run(
+                [sys.executable, str(PROJECT / "train.py"), *map(str, TRAINED_FLAGS)],
+                cwd=shared,
+                env={**environment, "MPLBACKEND": "nonsense", "PYTHONIOENCODING": "ascii"},
+                capture_output=True,
+                text=True,
+                timeout=600,
+            )
+            (shared / "process.json").write_text(json.dumps(vars(process)))
+    folder = tmp_path_factory.mktemp("own") / "trained"
+    shutil.copytree(shared, folder)
+    process = subprocess.CompletedProcess(**json.loads((folder / "process.json").read_text()))
     process.run_dir = folder / "runs" / "digits"
     return process
 
@@ -190,6 +174,7 @@ def tiny_dataset():
         return Split(records, np.arange(size, dtype=np.int32) % 3)
 
     return Dataset(
+        name="tiny",
         train=split(7),
         test=split(5),
         class_names=("a", "b", "c"),
@@ -201,22 +186,25 @@ def tiny_dataset():
 
 @pytest.fixture
 def train(tiny_dataset, tmp_path, monkeypatch):
-    """A function that trains on the tiny data set, in this process, with some numbers changed.
+    """A function that trains a small net on the tiny data set, in this process, with some numbers
+    changed.
 
     Its attribute `last` is the last step's values; the run's folder is tmp_path.
     """
-    from reporting.progress import Progress
-    from squeezenet_model import SqueezeNetModel
+    from reporting.progress import RunProgress
+    from tests.small_nets import SmallNet
+    from train import train as train_model
+    from training.plan import Plan
 
-    model = SqueezeNetModel(tiny_dataset.original_dim, tiny_dataset.resize_dim, 3)
-    step_done = Progress.step_done
+    model = SmallNet(tiny_dataset.original_dim, tiny_dataset.resize_dim, 3)
+    step_done = RunProgress.step_done
 
     def note(progress, values):
         function.last = values
         step_done(progress, values)
 
     def function(**changes):
-        return train_model(model, tiny_dataset, short_schedule(**changes), tmp_path)
+        return train_model(Plan(model, tiny_dataset, short_schedule(**changes), tmp_path))
 
-    monkeypatch.setattr(Progress, "step_done", note)
+    monkeypatch.setattr(RunProgress, "step_done", note)
     return function

@@ -4,132 +4,80 @@ import pytest
 
 from squeezenet_model import SqueezeNetModel, tf
 
-
-def parameters(scope: str) -> int:
-    """Number of parameters in the variables of a scope of the default graph."""
-    variables = tf.get_collection(tf.GraphKeys.TRAINABLE_VARIABLES, scope=f"{scope}/")
-    return sum(variable.shape.num_elements() for variable in variables)
-
-
-def weights(scope: str) -> int:
-    """Number of weights (no biases) of a scope of the default graph."""
-    variables = tf.get_collection(tf.GraphKeys.TRAINABLE_VARIABLES, scope=f"{scope}/.*kernel")
-    return sum(variable.shape.num_elements() for variable in variables)
-
-
-@pytest.fixture
-def model():
-    return SqueezeNetModel(original_dim=32, resize_dim=24, output_size=10)
+MODEL = SqueezeNetModel(original_dim=32, resize_dim=24, output_size=10)
 
 
 @pytest.fixture(autouse=True)
 def graph():
-    with tf.Graph().as_default():
-        yield
+    with tf.Graph().as_default() as graph:
+        yield graph
 
 
-def inputs(channels: int, dim: int = 24) -> tf.Tensor:
-    return tf.placeholder(tf.float32, [None, dim, dim, channels])
+def parameters(scope: str) -> int:
+    """Number of parameters in the variables of the default graph whose names start so."""
+    return sum(variable.shape.num_elements() for variable in tf.trainable_variables(scope))
 
 
-def test_b_a_3x3_kernel_has_9_times_the_weights_of_a_1x1_kernel(model):
-    model.custom_conv2d(inputs(50), 100, [3, 3], "large")
-    model.custom_conv2d(inputs(50), 100, [1, 1], "small")
-    assert weights("large") == 9 * weights("small")
+def inputs(channels: int) -> tf.Tensor:
+    return tf.placeholder(tf.float32, [None, 24, 24, channels])
 
 
-class TestCAnIntermediateLayer:
-    def test_the_plain_layer_has_45100_parameters(self, model):
-        model.custom_conv2d(inputs(50), 100, [3, 3], "plain")
-        assert parameters("plain") == 45_100
-
-    def test_the_intermediate_layer_has_510_and_the_two_together_9610(self, model):
-        intermediate = model.custom_conv2d(inputs(50), 10, [1, 1], "intermediate")
-        model.custom_conv2d(intermediate, 100, [3, 3], "after")
-        assert intermediate.shape[-1] == 10
-        assert parameters("intermediate") == 510
-        assert parameters("intermediate") + parameters("after") == 9_610
-
-    def test_the_factor_is_nearly_5(self, model):
-        model.custom_conv2d(inputs(50), 100, [3, 3], "plain")
-        model.custom_conv2d(
-            model.custom_conv2d(inputs(50), 10, [1, 1], "both/intermediate"),
-            100,
-            [3, 3],
-            "both/after",
-        )
-        assert 4.5 < parameters("plain") / parameters("both") < 5
+def test_b_and_c_a_3x3_kernel_is_large_and_an_intermediate_layer_makes_it_small():
+    MODEL.custom_conv2d(inputs(50), 100, [3, 3], "plain")
+    MODEL.custom_conv2d(inputs(50), 100, [1, 1], "pointwise")
+    intermediate = MODEL.custom_conv2d(inputs(50), 10, [1, 1], "both/intermediate")
+    MODEL.custom_conv2d(intermediate, 100, [3, 3], "both/after")
+    assert parameters("plain/kernel") == 9 * parameters("pointwise/kernel")
+    counts = [parameters(scope) for scope in ("plain/", "both/intermediate/", "both/")]
+    assert counts == [45_100, 510, 9_610]
 
 
-class TestDTheFireModule:
-    def test_its_expand_layers_have_an_equal_number_of_filters(self, model):
-        model.fire_module(inputs(64), 32, 64, "fire")
-        shapes = {v.op.name: v.shape.as_list() for v in tf.trainable_variables()}
-        assert shapes["fire/squeeze/kernel"] == [1, 1, 64, 32]
-        assert shapes["fire/expand1x1/kernel"] == [1, 1, 32, 64]
-        assert shapes["fire/expand3x3/kernel"] == [3, 3, 32, 64]
-
-    def test_the_concatenation_doubles_the_channels_and_keeps_the_size(self, model):
-        output = model.fire_module(inputs(64), 32, 64, "fire")
-        assert output.op.type == "ConcatV2"
-        assert output.shape.as_list() == [None, 24, 24, 2 * 64]
-
-    def test_a_larger_squeeze_ratio_costs_more_parameters(self, model):
-        for squeeze_depth in (8, 16, 32):
-            model.fire_module(inputs(64), squeeze_depth, 64, f"squeeze_{squeeze_depth}")
-        counts = [parameters(f"squeeze_{squeeze_depth}") for squeeze_depth in (8, 16, 32)]
-        assert counts == sorted(set(counts))
+def test_d_the_expand_layers_have_equally_many_filters_and_are_concatenated():
+    output = MODEL.fire_module(inputs(64), 32, 64, "fire")
+    assert {v.op.name: v.shape.as_list() for v in tf.trainable_variables("fire/.*/kernel")} == {
+        "fire/squeeze/kernel": [1, 1, 64, 32],
+        "fire/expand1x1/kernel": [1, 1, 32, 64],
+        "fire/expand3x3/kernel": [3, 3, 32, 64],
+    }
+    assert (output.op.type, output.shape.as_list()) == ("ConcatV2", [None, 24, 24, 2 * 64])
 
 
-class TestTheNet:
-    @pytest.fixture(autouse=True)
-    def logits(self, model, graph):
-        return model.model_layers(inputs(3), is_training=True)
+def test_d_a_larger_squeeze_ratio_costs_more_parameters():
+    for squeeze_depth in (8, 16, 32):
+        MODEL.fire_module(inputs(64), squeeze_depth, 64, f"fire{squeeze_depth}")
+    assert parameters("fire8/") < parameters("fire16/") < parameters("fire32/")
 
-    def test_has_146570_parameters(self):
-        assert parameters(".*") == 146_570
-        assert (
-            sum(v.shape.num_elements() * v.dtype.size for v in tf.trainable_variables()) == 586_280
-        )
 
-    @pytest.mark.parametrize(
-        ("scope", "count"),
-        [
-            ("conv1", 1_792),
-            ("fire1", 22_688),
-            ("fire2", 24_736),
-            ("fire3", 45_344),
-            ("fire4", 49_440),
-            ("final_conv", 2_570),
-        ],
-    )
-    def test_has_these_parameters_in_each_scope(self, scope, count):
-        assert parameters(scope) == count
+def test_the_net_has_146570_parameters_named_by_its_scopes():
+    MODEL.model_layers(inputs(3), is_training=True)
+    counts = {"conv1": 1_792, "fire1": 22_688, "fire2": 24_736, "fire3": 45_344, "fire4": 49_440}
+    assert {scope: parameters(f"{scope}/") for scope in counts} == counts
+    assert (parameters("final_conv/"), parameters("")) == (2_570, 146_570)
+    fires = [
+        f"{fire}/{layer}"
+        for fire in list(counts)[1:]
+        for layer in ("squeeze", "expand1x1", "expand3x3")
+    ]
+    assert [variable.name for variable in tf.trainable_variables()] == [
+        f"{layer}/{part}:0"
+        for layer in ("conv1", *fires, "final_conv")
+        for part in ("kernel", "bias")
+    ]
 
-    @pytest.mark.parametrize(
-        ("tensor", "shape"),
-        [
-            ("conv1/Relu:0", [24, 24, 64]),
-            ("pool1/MaxPool:0", [12, 12, 64]),
-            ("fire1/concat:0", [12, 12, 128]),
-            ("fire2/concat:0", [12, 12, 128]),
-            ("pool2/MaxPool:0", [6, 6, 128]),
-            ("fire3/concat:0", [6, 6, 256]),
-            ("fire4/concat:0", [6, 6, 256]),
-            ("final_conv/Relu:0", [6, 6, 10]),
-        ],
-    )
-    def test_has_these_shapes(self, tensor, shape):
-        assert tf.get_default_graph().get_tensor_by_name(tensor).shape.as_list() == [None, *shape]
 
-    def test_ends_in_one_logit_per_class(self, logits):
-        assert logits.op.name.startswith("logits/")
-        assert logits.shape.as_list() == [None, 10]
-
-    def test_names_every_variable_by_its_scopes(self):
-        layers = ["conv1"]
-        for fire in ("fire1", "fire2", "fire3", "fire4"):
-            layers += [f"{fire}/squeeze", f"{fire}/expand1x1", f"{fire}/expand3x3"]
-        layers.append("final_conv")
-        expected = [f"{layer}/{part}:0" for layer in layers for part in ("kernel", "bias")]
-        assert [variable.name for variable in tf.trainable_variables()] == expected
+def test_the_layers_of_the_net_have_these_shapes(graph):
+    logits = MODEL.model_layers(inputs(3), is_training=True)
+    shapes = {
+        "conv1/Relu": [24, 24, 64],
+        "pool1/MaxPool": [12, 12, 64],
+        "fire1/concat": [12, 12, 128],
+        "fire2/concat": [12, 12, 128],
+        "pool2/MaxPool": [6, 6, 128],
+        "fire3/concat": [6, 6, 256],
+        "fire4/concat": [6, 6, 256],
+        "final_conv/Relu": [6, 6, 10],
+        logits.op.name: [10],
+    }
+    for name, shape in shapes.items():
+        assert graph.get_tensor_by_name(f"{name}:0").shape.as_list() == [None, *shape], name
+    assert logits.op.name.startswith("logits/")

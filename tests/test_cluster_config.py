@@ -5,40 +5,37 @@ import json
 import pytest
 import yaml
 
-import train
+from base import UserError
 from cluster.config import read_config
 from tests.conftest import PROJECT
 
 CLUSTER = {"chief": ["a:1"], "worker": ["b:2", "c:3"]}
+TASKS = {"chief": "a:1", "worker 0": "b:2", "worker 1": "c:3"}
 
 
 def config(job="worker", index=0, **changes):
     return json.dumps({"cluster": CLUSTER | changes, "task": {"type": job, "index": index}})
 
 
-def test_names_the_tasks_that_train_the_chief_first():
-    found = read_config(config("worker", 1))
-    assert found.tasks == {"chief": "a:1", "worker 0": "b:2", "worker 1": "c:3"}
-    assert (found.job, found.index) == ("worker", 1)
-
-
-def test_takes_tf1s_older_name_for_the_chief():
-    cluster = {"master": ["a:1"], "worker": ["b:2"]}
-    text = json.dumps({"cluster": cluster, "task": {"type": "master", "index": 0}})
-    assert read_config(text) == ({"chief": ["a:1"], "worker": ["b:2"]}, "chief", 0)
-
-
-def test_knows_an_evaluator():
-    assert read_config(config("evaluator")).job == "evaluator"
-
-
 @pytest.mark.parametrize(
-    "text",
+    ("text", "name", "job"),
     [
-        *(None, "", "{}", '{"cluster": {}}'),
-        json.dumps({"cluster": {"chief": ["a:1"]}, "task": {"type": "chief", "index": 0}}),
+        (config("chief"), "chief", "chief"),
+        (config("worker", 1), "worker 1", "worker"),
+        (config("evaluator"), "evaluator", "evaluator"),
+        (config("master").replace("chief", "master"), "chief", "chief"),  # TF1's older name
     ],
 )
+def test_names_this_task_and_all_that_train(text, name, job):
+    assert read_config(text) == (TASKS, name, job)
+
+
+@pytest.mark.parametrize("address", ["a.example.:2222", "10.0.0.1:65535", "[::1]:1"])
+def test_takes_names_and_addresses(address):
+    assert read_config(config(worker=[address])).tasks["worker 0"] == address
+
+
+@pytest.mark.parametrize("text", [None, "", "{}", '{"cluster": {}}', config("chief", worker=[])])
 def test_a_single_process_is_not_a_cluster(text):
     assert read_config(text) is None
 
@@ -50,11 +47,13 @@ def test_a_single_process_is_not_a_cluster(text):
         ("[" * 100_000, "is not JSON"),
         ("[]", "is not of the form"),
         ('{"cluster": 1}', "is not of the form"),
-        ('{"cluster": {"chief": 7}, "task": {"type": "chief", "index": 0}}', "is not of the form"),
+        (config(chief=7), "is not of the form"),
+        (config(worker="d:4"), "is not of the form"),
         (json.dumps({"cluster": CLUSTER}), "is not of the form"),
+        (config(["chief"]), "is not of the form"),
         (config("boss"), "there is no job 'boss'"),
         (config(boss=["e:5"]), "there is no job 'boss'"),
-        (config(["chief"]), "is not of the form"),
+        (config(ps=["d:4"]), "there is no job 'ps'"),
         (config("worker", 2), "there is no worker 2, only 2"),
         (config("worker", -1), "there is no worker -1"),
         (config("worker", "0"), "there is no worker '0'"),
@@ -62,25 +61,21 @@ def test_a_single_process_is_not_a_cluster(text):
         (config("evaluator", 1), "there is no evaluator 1"),
         (config(chief=[]), "has 0 chiefs"),
         (config(chief=["a:1", "e:5"]), "has 2 chiefs"),
-        (config(ps=["d:4"]), "parameter servers, but none are needed"),
-        (config("ps"), "parameter servers, but none are needed"),
-        (config(worker=["d"]), "'d' is not an address"),
-        (config(worker=["d:0"]), "'d:0' is not an address"),
-        (config(worker=["d:65536"]), "'d:65536' is not an address"),
-        (config(worker=[4]), "4 is not an address"),
-        (config(worker=["d..example:4"]), "'d..example:4' is not an address"),
-        (config(worker=["d:" + "4" * 5_000]), "is not an address"),
-        (config(worker="d:4"), "is not of the form"),
+        *(
+            (config(worker=[address]), "is not an address")
+            for address in (
+                *("d", "d:", ":4", "d:x", "d:0", "d:65536", "d:" + "4" * 5_000, 4, None, "a b:4"),
+                *("d..example:4", "d" * 64 + ":4", "::1:4", "http://d:4", "d:4\n", "d\0:4", "é:4"),
+            )
+        ),
         (config(worker=["a:1"]), "a:1 occurs twice"),
     ],
 )
-def test_an_invalid_value_is_one_sentence(monkeypatch, capsys, text, words):
-    monkeypatch.setenv("TF_CONFIG", text)
-    assert train.main([]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("train.py: error: TF_CONFIG: ")
-    assert words in error
-    assert error.count("\n") == 1
+def test_an_invalid_value_is_one_sentence(text, words):
+    with pytest.raises(UserError) as error:
+        read_config(text)
+    assert str(error.value).startswith("TF_CONFIG: ")
+    assert words in str(error.value)
 
 
 class TestTheExampleForKubernetes:
@@ -92,6 +87,7 @@ class TestTheExampleForKubernetes:
     def test_gives_every_pod_its_task(self, documents):
         cluster = documents["ConfigMap", "squeezenet"]["data"]["cluster"]
         service = documents["Service", "squeezenet"]["metadata"]["name"]
+        names = []
         for job in ("chief", "worker"):
             spec = documents["Job", f"squeezenet-{job}"]["spec"]
             (container,) = spec["template"]["spec"]["containers"]
@@ -102,10 +98,9 @@ class TestTheExampleForKubernetes:
                 # As Kubernetes puts earlier variables into later ones.
                 text = values["TF_CONFIG"].replace("$(CLUSTER)", cluster)
                 place = read_config(text.replace("$(INDEX)", str(index)))
-                assert (place.job, place.index) == (job, index)
-                address = place.addresses[job][index]
-                assert address == f"squeezenet-{job}-{index}.{service}:2222"
-            assert len(place.addresses[job]) == spec["completions"]
+                names.append(place.name)
+                assert place.tasks[place.name] == f"squeezenet-{job}-{index}.{service}:2222"
+        assert names == list(place.tasks)
 
     def test_admits_only_the_cluster(self, documents):
         spec = documents["NetworkPolicy", "squeezenet"]["spec"]

@@ -1,6 +1,7 @@
-"""`pip install .` installs the whole project, and every command starts from any folder."""
+"""`pip install .` installs the whole project, and every command starts at once from any folder."""
 
 import importlib
+import re
 import subprocess
 import sys
 import tomllib
@@ -22,15 +23,27 @@ def test_every_package_and_module_is_installed():
 
 
 @pytest.mark.parametrize("target", COMMANDS.values(), ids=COMMANDS)
-def test_every_command_is_there(target):
+def test_every_command_is_installed_and_starts_by_its_path_from_any_folder(target, tmp_path):
     module, function = target.split(":")
     assert callable(getattr(importlib.import_module(module), function))
-
-
-@pytest.mark.parametrize("target", COMMANDS.values(), ids=COMMANDS)
-def test_every_command_starts_by_its_path_from_any_folder(target, tmp_path):
-    path = PROJECT / (target.split(":")[0].replace(".", "/") + ".py")
-    command = [sys.executable, str(path), "--help"]
-    process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    path = PROJECT / f"{module.removeprefix('command.').replace('.', '/')}.py"
+    process = subprocess.run(
+        [sys.executable, str(path), "--help"], cwd=tmp_path, capture_output=True, text=True
+    )
     assert process.stdout.startswith("usage: "), process.stderr
     assert process.returncode == 0
+
+
+def test_the_help_of_training_names_every_default_and_waits_for_no_large_package(tmp_path):
+    process = subprocess.run(
+        [sys.executable, "-X", "importtime", str(PROJECT / "train.py"), "--help"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert "argparse" in process.stderr
+    assert not re.search(r"\b(tensorflow|numpy|sklearn|scipy|matplotlib|PIL)\b", process.stderr)
+    switches = r"--(help|eval_only|watch|summarize_layers|class_weights)\b"
+    for flag in re.findall(r"^  (--\w+)", process.stdout, re.MULTILINE):
+        text = process.stdout.split(f"\n  {flag}")[1].split("\n  --")[0]
+        assert re.match(switches, flag) or "(default: " in " ".join(text.split()), flag

@@ -1,5 +1,6 @@
 """The figures of a run: as wide as TensorBoard shows them, with the right content."""
 
+import os
 import sys
 
 import matplotlib
@@ -77,6 +78,11 @@ class TestDrawings:
         monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # importing it fails
         assert len(drawings()) == 3
 
+    def test_leave_a_notebook_its_backend(self, drawings, monkeypatch):
+        monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+        drawings()
+        assert os.environ["MPLBACKEND"] == "module://matplotlib_inline.backend_inline"
+
     @pytest.mark.parametrize(
         "settings",
         [
@@ -126,6 +132,13 @@ class TestAComparisonOfScopes:
         ]
         assert heights[0] < heights[1]
 
+    def test_shows_whether_there_are_dead_filters(self):
+        known, unknown = self.comparison(conv1=[[1], [1]]), self.comparison(conv1=[[1], [1]])
+        known["dead_relus"] = [{"scope": "conv1", "dead": [0.0, 0.0]}]
+        unknown["dead_relus"] = []  # which draws no bars either
+        images = [figures.scopes_comparison(rows).tobytes() for rows in (known, unknown)]
+        assert images[0] != images[1]
+
     def test_is_none_without_common_scopes(self):
         assert figures.scopes_comparison(self.comparison(conv1=[[1], None])) is None
 
@@ -140,4 +153,4 @@ class TestWriting:
     def test_says_why_it_failed(self, tmp_path, capsys):
         (tmp_path / "file").write_text("")
         figures.write_image(Image.new("RGB", (2, 3)), tmp_path / "file" / "image.png")
-        assert "not saved (" in capsys.readouterr().err
+        assert capsys.readouterr().err.startswith("not saved: ")

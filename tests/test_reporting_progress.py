@@ -1,37 +1,32 @@
-"""What a run records by default, and on request."""
+"""What a training step adds to the curves."""
 
-import json
+import numpy as np
 
-import pytest
-
-from tests.conftest import read_events, steps
-
-
-def test_layers_are_summarized_on_request(train, tmp_path):
-    train(total_steps=2, summarize_layers=True)
-    tags = read_events(tmp_path / "eval").Tags()
-    for name in ("activation", "kernel/gradient"):
-        assert f"scope2_fire1/1_squeeze/{name}" in tags["tensors"]
+from reporting.progress import RunProgress
+from squeezenet_model import tf
+from tests.conftest import read_events, short_schedule
+from tests.small_nets import SmallNet
+from training.plan import Plan
+from training.step import TrainingStep
 
 
-def test_each_scope_has_curves_by_default(train, tmp_path):
-    train(total_steps=25, eval_every=20)
-    squeeze = "scope2_fire1/1_squeeze"
-    for measure in ("norm", "update_ratio", "gradient_norm"):
-        assert steps(read_events(tmp_path / "train"), f"{squeeze}/kernel/{measure}") == [20, 25]
-    assert steps(read_events(tmp_path / "eval"), f"{squeeze}/activation/zeros") == [20, 25]
-
-
-@pytest.mark.parametrize("total_steps", [2, 12])
-def test_a_step_is_traced_on_request(train, tmp_path, total_steps):
-    train(total_steps=total_steps, profile=True)
-    events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
-    traced = {event["args"]["name"] for event in events if event.get("args", {}).get("op")}
-    assert any("fire1/squeeze" in name for name in traced)
-    assert any("Muon" in name for name in traced)
-
-
-def test_neither_happens_by_default(train, tmp_path):
-    train(total_steps=10)
-    assert not (tmp_path / "trace.json").exists()
-    assert not any("gradient" in tag for tag in read_events(tmp_path / "eval").Tags()["tensors"])
+def test_a_step_has_its_values_and_those_of_each_scope(tiny_dataset, tmp_path):
+    plan = Plan(SmallNet(8, 6, 3), tiny_dataset, short_schedule(), tmp_path)
+    measures = np.arange(8 * 3).reshape(8, 3)
+    with tf.Graph().as_default():
+        plan.model.model_layers(tf.zeros([1, 6, 6, 3]), is_training=False)
+        progress = RunProgress(plan, tmp_path, 0)
+    for step, rows in ((20, measures), (21, measures[:0]), (40, measures + 0.5)):
+        progress.step_done(TrainingStep(step, 1.5, 0.5, 0.01, 2.0, rows))
+    progress.close()
+    events = read_events(tmp_path / "train")
+    for tag, values in {
+        "loss": [1.5, 1.5],
+        "accuracy": [0.5, 0.5],
+        "scope1_conv1/kernel/norm": [0, 0.5],
+        "scope1_conv1/kernel/gradient_norm": [2, 2.5],
+        "scope2_fire1/1_squeeze/kernel/update_ratio": [4, 4.5],
+        "scope4_final_conv/kernel/norm": [21, 21.5],
+    }.items():
+        points = [(event.step, event.value) for event in events.Scalars(tag)]
+        assert points == [*zip((20, 40), values, strict=True)]

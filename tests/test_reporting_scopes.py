@@ -2,9 +2,8 @@
 
 import pytest
 
-from reporting.scopes import drawn_graph, modules, squeeze_ratio, table, tags
+from reporting.scopes import drawn_graph, modules, squeeze_ratio, table, tags, texts
 from squeezenet_model import SqueezeNetModel
-from tools.sweep_squeeze_ratio import at_ratio
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +53,15 @@ def test_are_compared_with_a_plain_convolution_in_the_same_place(rows):
     assert rows["fire4/squeeze"]["saved"] is None
 
 
+def test_are_shown_as_text(rows):
+    assert texts(rows["fire4"])[:6] == ("fire4", "6x6x256", "49,440", "33.7%", "590,080", "11.9x")
+    assert texts(rows["fire1/squeeze"]) == (
+        *("  fire1/squeeze", "12x12x32", "2,080", "1.4%", "", "", "1 x 1 x 32 x 64 + 32"),
+        *("8,320", "294,912", "2.6%"),
+    )
+    assert texts(rows["total"])[:5] == ("total", "", "146,570", "100.0%", "1,131,530")
+
+
 def test_have_shares_that_add_up_to_1(rows):
     tops = [row for scope, row in rows.items() if "/" not in scope and scope != "total"]
     assert sum(row["parameters_share"] for row in tops) == pytest.approx(1)
@@ -87,8 +95,8 @@ class TestTheDrawnGraph:
 
     def test_has_the_same_nodes_in_each_convolution(self, scopes):
         convolution = {
-            "kernel": "VarHandleOp",
-            "bias": "VarHandleOp",
+            "kernel": "VariableV2",
+            "bias": "VariableV2",
             "Conv2D": "Conv2D",
             "BiasAdd": "BiasAdd",
             "Relu": "Relu",
@@ -116,6 +124,6 @@ class TestTheSqueezeRatio:
 
     def test_of_a_net_of_the_sweep_is_the_one_it_was_built_with(self):
         model = SqueezeNetModel(original_dim=32, resize_dim=24, output_size=10)
-        model.FIRE_PARAMS_1 = at_ratio(model.FIRE_PARAMS_1, 0.5)
-        model.FIRE_PARAMS_2 = at_ratio(model.FIRE_PARAMS_2, 0.5)
+        model.FIRE_PARAMS_1 = ((64, 64, "fire1"), (64, 64, "fire2"))
+        model.FIRE_PARAMS_2 = ((128, 128, "fire3"), (128, 128, "fire4"))
         assert squeeze_ratio(modules(model)) == 0.5

@@ -5,30 +5,41 @@ import io
 import json
 import re
 import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from PIL import Image
+from tensorflow.lite.tools import flatbuffer_utils
 
 import data
+from exports import PACKAGES
+from exports.formats import FORMATS, labels_text
 from squeezenet_model import tf
+from tests.conftest import PROJECT
 from tools import export, predict
 
 AT_HAND = [
-    name
-    for name, what in export.FORMATS.items()
-    if all(importlib.util.find_spec(package) for package in what.packages)
+    name for name, packages in PACKAGES.items() if all(map(importlib.util.find_spec, packages))
 ]
-FLOATS = ("saved_model (files)", "saved_model (images)", "frozen_graph", "squeezenet.tflite")
-FLOATS += ("onnx", "checkpoint alone")
+needs_packages = pytest.mark.skipif(PACKAGES.keys() > {*AT_HAND}, reason="requirements-export.txt")
+FILES = (
+    "JPEG.RGB JPEG.L PNG.RGB PNG.L PNG.P PNG.RGBA PNG.LA GIF.RGB BMP.RGB BMP.L BMP.RGBA WEBP.RGB "
+    "WEBP.RGBA"
+)
 
 
 @pytest.fixture
-def run(capfd):
-    """Runs the command; returns exit code, stdout and stderr."""
+def run(trained, capfd, tmp_path, monkeypatch):
+    """Runs the command in an empty folder; returns exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
 
-    def function(*arguments):
-        code = export.main([str(argument) for argument in arguments])
+    def function(*arguments, run_dir=trained.run_dir):
+        code = export.main([*map(str, arguments), "--run_dir", str(run_dir)])
         return code, *capfd.readouterr()
 
     return function
@@ -39,201 +50,136 @@ def out(trained, tmp_path_factory):
     """The folder that all formats were written to; the file `printed` holds what was printed."""
     out = tmp_path_factory.mktemp("export")
     with pytest.MonkeyPatch.context() as patch:
-        stdout = io.StringIO()
-        patch.setattr("sys.stdout", stdout)
-        code = export.main(
-            ["--run_dir", str(trained.run_dir), "--out", str(out), "--formats", *AT_HAND]
-        )
-    assert code == 0
-    (out / "printed").write_text(stdout.getvalue())
+        patch.setattr("sys.stdout", io.StringIO())
+        flags = ["--run_dir", str(trained.run_dir), "--out", str(out), "--formats", *AT_HAND]
+        assert export.main(flags) == 0
+        (out / "printed").write_text(sys.stdout.getvalue())
     return out
 
 
-@pytest.fixture(scope="module")
-def rows(out):
-    """The printed table: name -> bytes, accuracy, agreement, largest difference, milliseconds."""
-    pattern = r"^(\S.*?)  +([\d,]+)  +([\d.]+)%  +([\d.]+)%  +(\S+)  +([\d.]+)$"
-    found = re.findall(pattern, (out / "printed").read_text(), re.MULTILINE)
-    return {name: [int(size.replace(",", "")), *map(float, rest)] for name, size, *rest in found}
-
-
-def test_the_checkpoint_itself_comes_first(rows, trained):
-    assert next(iter(rows)) == "checkpoint"
+def test_all_formats_agree_with_the_checkpoint(out, trained):
+    assert PACKAGES.keys() == FORMATS.keys()
+    pattern = r"^(\S.*?)  +([\d,]+)  +([\d.]+)%  +([\d.]+)%  +(\S+)  +[\d.]+$"
+    rows = re.findall(pattern, (out / "printed").read_text(), re.MULTILINE)
+    assert len(rows) == 2 + len(AT_HAND)  # saved_model has two signatures
     results = json.loads((trained.run_dir / "results.json").read_text())
-    size, accuracy, agreement, difference, milliseconds = rows["checkpoint"]
-    assert size > 146_570 * 4
-    assert accuracy == round(100 * results["accuracy"], 1)
-    assert (agreement, difference) == (100, 0)
-    assert milliseconds > 0
-
-
-@pytest.mark.parametrize("name", FLOATS)
-def test_formats_of_floats_agree_with_it(rows, name):
-    if name not in rows:
-        pytest.skip("its packages are not installed (requirements-export.txt)")
-    _, accuracy, agreement, difference, _ = rows[name]
-    assert accuracy == rows["checkpoint"][1]
-    assert agreement == 100
-    assert difference < 1e-5
-
-
-@pytest.mark.skipif("tflite_int8" not in AT_HAND, reason="requirements-export.txt not installed")
-def test_int8_is_small_and_nearly_as_accurate(rows):
-    size, accuracy, _, difference, _ = rows["squeezenet_int8.tflite"]
-    assert size < 200_000
-    assert accuracy > rows["checkpoint"][1] - 1.1
-    assert difference > 0
-
-
-def test_leaves_nothing_but_the_formats(out):
-    expected = {export.FORMATS[name].path for name in AT_HAND}
-    assert {path.name for path in out.iterdir()} == expected | {"labels.txt", "printed"}
+    accuracy = round(100 * results["accuracy"], 1)
+    assert rows[0][0] == "checkpoint"
+    for name, size, *numbers in rows:
+        own_accuracy, agreement, difference = map(float, numbers)
+        if "int8" in name:
+            assert (int(size.replace(",", "")) < 200_000, difference > 0) == (True, True)
+            assert own_accuracy > accuracy - 1.1
+        else:
+            assert (own_accuracy, agreement, difference < 1e-5) == (accuracy, 100, True), name
 
 
 def test_the_frozen_graph_has_the_chapters_names(out):
     graph_def = tf.GraphDef.FromString((out / "frozen_graph.pb").read_bytes())
-    names = {node.name for node in graph_def.node}
     assert {
         *("images", "conv1/Relu", "pool1/MaxPool", "fire1/squeeze/Conv2D", "fire1/concat"),
         *("fire4/expand3x3/kernel", "final_conv/BiasAdd", "probs"),
-    } <= names
+    } <= {node.name for node in graph_def.node}
 
 
-class TestTheSavedModel:
-    @pytest.fixture(scope="class")
-    @staticmethod
-    def call(out):
-        """Calls the default signature as a client would; returns its outputs by name."""
-        with tf.Graph().as_default(), tf.Session() as session:
-            loaded = tf.saved_model.load(session, ["serve"], str(out / "saved_model"))
-            signature = loaded.signature_def["serving_default"]
-            outputs = {name: info.name for name, info in signature.outputs.items()}
-            yield lambda *files: session.run(outputs, {signature.inputs["files"].name: list(files)})
-
-    @pytest.mark.parametrize(
-        ("name", "mode"),
-        [
-            *((name, "RGB") for name in ("JPEG", "PNG", "GIF", "BMP", "WEBP")),
-            *(("JPEG", "L"), ("PNG", "L"), ("PNG", "P"), ("BMP", "L")),
-            *(("PNG", "RGBA"), ("PNG", "LA"), ("WEBP", "RGBA"), ("BMP", "RGBA")),
-        ],
-    )
-    def test_takes_files_of_any_size_as_tools_predict_does(
-        self, call, trained, tmp_path, capfd, name, mode
-    ):
-        record = data.load("digits").test.records[3].reshape(3, 32, 32).transpose(1, 2, 0)
-        image = Image.new("RGB", (320, 200))
-        image.paste(Image.fromarray(record).resize((200, 200)), (60, 0))
-        if mode in ("RGBA", "LA"):
-            image.putalpha(Image.linear_gradient("L").resize(image.size))
-        path = tmp_path / "digit"
-        image.convert(mode).save(path, name)
-        answer = call(path.read_bytes())
-        assert predict.main([str(path), "--run_dir", str(trained.run_dir), "--json"]) == 0
-        expected = json.loads(capfd.readouterr().out)
-        names = [name.decode() for name in answer["class_names"]]
-        assert names == list("0123456789")
-        assert answer["label"][0].decode() == expected["label"]
-        probs = [expected["probabilities"][name] for name in names]
-        np.testing.assert_allclose(answer["probabilities"][0], probs, atol=0.05)
-
-    def test_takes_several_at_once(self, call):
-        file = io.BytesIO()
-        Image.new("L", (9, 7)).save(file, "PNG")
-        answer = call(file.getvalue(), file.getvalue())
-        assert answer["probabilities"].shape == (2, 10)
-        np.testing.assert_allclose(answer["probabilities"].sum(axis=1), 1, rtol=1e-5)
+def test_the_saved_model_takes_files_as_tools_predict_does(out, trained, tmp_path, capfd):
+    record = data.load("digits").test.records[3].reshape(3, 32, 32).transpose(1, 2, 0)
+    image = Image.new("RGBA", (320, 200))
+    image.paste(Image.fromarray(record).resize((200, 200)), (60, 0))
+    image.putalpha(Image.linear_gradient("L").resize(image.size))
+    for name in FILES.split():
+        kind, mode = name.split(".")
+        image.convert(mode).save(tmp_path / name, kind)
+    assert predict.main([str(tmp_path), "--run_dir", str(trained.run_dir), "--json"]) == 0
+    answers = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    with tf.Graph().as_default(), tf.Session() as session:
+        loaded = tf.saved_model.load(session, ["serve"], str(out / "saved_model"))
+        signature = loaded.signature_def["serving_default"]
+        files = [Path(answer["file"]).read_bytes() for answer in answers]
+        outputs = {name: info.name for name, info in signature.outputs.items()}
+        served = session.run(outputs, {signature.inputs["files"].name: files})
+    names = [name.decode() for name in served["class_names"]]
+    assert (len(answers), names) == (13, list("0123456789"))
+    assert [label.decode() for label in served["label"]] == [each["label"] for each in answers]
+    expected = [[each["probabilities"][name] for name in names] for each in answers]
+    np.testing.assert_allclose(served["probabilities"], expected, atol=0.05)
 
 
-class TestTheCheckpointAlone:
-    def test_is_a_run_without_what_only_training_needs(self, out, trained):
-        folder = out / "checkpoint"
-        names = {name for name, _ in tf.train.list_variables(str(folder))}
-        assert len(names) == 29  # kernel and bias of 14 convolutions, and the step
-        assert "global_step" in names
-        assert not any("Muon" in name or "Adam" in name for name in names)
-        ours, theirs = (
-            json.loads((path / "results.json").read_text()) for path in (folder, trained.run_dir)
-        )
-        assert {**theirs, "checkpoint": ours["checkpoint"]} == ours
+@needs_packages
+def test_the_names_of_the_classes_are_in_the_files(out):
+    import onnxruntime
 
-    def test_names_no_folder_of_this_machine(self, out, trained):
-        for name in ("settings.json", "results.json", "checkpoint"):
-            text = (out / "checkpoint" / name).read_text()
-            assert str(trained.run_dir.parents[1]) not in text
-            assert "runs/" not in text
+    for path in out.glob("*.tflite"):
+        with zipfile.ZipFile(path) as archive:
+            assert archive.read("labels.txt").split() == [b"%d" % label for label in range(10)]
+        model = flatbuffer_utils.read_model(str(path))
+        (entry,) = [entry for entry in model.metadata if entry.name == b"TFLITE_METADATA"]
+        metadata = bytes(model.buffers[entry.buffer].data)
+        assert (metadata[4:8], b"labels.txt" in metadata) == (b"M001", True)
+    path, providers = out / "squeezenet.onnx", ["CPUExecutionProvider"]
+    metadata = onnxruntime.InferenceSession(path, providers=providers).get_modelmeta()
+    assert json.loads(metadata.custom_metadata_map["class_names"]) == list("0123456789")
 
 
-def test_can_be_done_again(run, out, trained):
-    formats = ("saved_model", "frozen_graph", "checkpoint")
+def test_the_names_of_the_classes_are_beside_the_files(out):
+    assert (out / "labels.txt").read_text() == "".join(f"{label}\n" for label in range(10))
+    assert labels_text(["a\nb", "c "]) == "a b\nc\n"
+
+
+def test_can_be_done_again_and_leaves_nothing_but_the_formats(run, out):
     before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
-    code, _, err = run("--run_dir", trained.run_dir, "--out", out, "--formats", *formats)
-    assert (code, err) == (0, "")
-    assert before.keys() == set(out.iterdir())
-    for name in formats:
-        path = out / export.FORMATS[name].path
-        assert path.stat().st_mtime_ns > before[path]
+    expected = {FORMATS[name][0] for name in AT_HAND} | {"labels.txt", "printed"}
+    assert {path.name for path in before} == expected
+    formats = ("saved_model", "frozen_graph", "frozen_graph")
+    code, printed, err = run("--out", out, "--formats", *formats)
+    assert (code, printed.count("frozen_graph"), err) == (0, 1, "")
+    changed = [path.name for path in before if path.stat().st_mtime_ns > before[path]]
+    assert sorted(changed) == ["frozen_graph.pb", "labels.txt", "saved_model"]
+    assert {path.name for path in out.iterdir()} == expected
 
 
-class TestWithoutTheTestImages:
-    @pytest.fixture
-    def run_dir(self, out, tmp_path):
-        """A run that says it was trained on CIFAR-10, which is nowhere."""
-        shutil.copytree(out / "checkpoint", tmp_path / "run")
-        path = tmp_path / "run" / "settings.json"
-        settings = json.loads(path.read_text()) | {"dataset": "cifar10"}
-        path.write_text(json.dumps(settings))
-        return tmp_path / "run"
-
-    def test_noise_is_compared(self, run, run_dir, monkeypatch, tmp_path):
-        monkeypatch.chdir(tmp_path)
-        code, printed, _ = run("--run_dir", run_dir, "--formats", "frozen_graph")
-        assert code == 0
-        assert re.search(r"^frozen_graph +[\d,]+ +- +100\.00% ", printed, re.MULTILINE)
-        assert "compared on 256 images of noise" in printed
-        assert (run_dir / "export" / "frozen_graph.pb").exists()
-
-    @pytest.mark.skipif("tflite_int8" not in AT_HAND, reason="requirements-export.txt")
-    def test_int8_cannot_be_calibrated(self, run, run_dir, monkeypatch, tmp_path):
-        monkeypatch.chdir(tmp_path)
-        code, printed, err = run("--run_dir", run_dir, "--formats", "tflite_int8")
-        assert (code, printed) == (2, "")
-        assert "holds no CIFAR-10; give the folder that does (tflite_int8 is calib" in err
-        assert not (run_dir / "export").exists()
+def test_without_the_test_images_noise_is_compared_but_int8_cannot_be_calibrated(run, trained):
+    shutil.copytree(trained.run_dir, "run", ignore=shutil.ignore_patterns("train", "eval"))
+    settings = json.loads(Path("run/settings.json").read_text()) | {"dataset": "cifar10"}
+    Path("run/settings.json").write_text(json.dumps(settings))
+    code, printed, _ = run("--formats", "frozen_graph", run_dir="run")
+    assert (code, "compared on 256 images of noise" in printed) == (0, True)
+    assert re.search(r"^frozen_graph +[\d,]+ +- +100\.00% ", printed, re.MULTILINE)
+    assert Path("run/export/frozen_graph.pb").exists()
+    if "tflite_int8" in AT_HAND:
+        code, printed, err = run("--formats", "tflite_int8", run_dir="run")
+        assert (code, printed, "holds no CIFAR-10" in err) == (2, "", True)
 
 
-class TestWhatIsInTheWay:
-    def test_is_left_alone(self, run, trained, tmp_path):
-        (tmp_path / "checkpoint").mkdir()
-        (tmp_path / "checkpoint" / "thesis.txt").write_text("mine")
-        flags = ("--formats", "frozen_graph", "checkpoint", "--out", tmp_path)
-        code, printed, err = run("--run_dir", trained.run_dir, *flags)
-        assert (code, printed) == (2, "")
-        assert "checkpoint: is there, but no earlier export; give another --out" in err
-        assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
-
-    def test_is_a_file_where_the_folder_should_be(self, run, trained, tmp_path):
-        (tmp_path / "out").touch()
-        flags = ("--formats", "frozen_graph", "--out", tmp_path / "out")
-        code, printed, err = run("--run_dir", trained.run_dir, *flags)
-        assert (code, printed) == (2, "")
-        assert re.search(r"out: cannot be written \(.*\); .* another --out\.\n$", err)
-
-
-def test_a_format_named_twice_is_written_once(run, trained, tmp_path):
-    flags = ("--formats", "frozen_graph", "frozen_graph", "--out", tmp_path)
-    code, printed, _ = run("--run_dir", trained.run_dir, *flags)
-    assert code == 0
-    assert printed.count("frozen_graph") == 1
-
-
-def test_a_missing_package_is_named(run, trained, monkeypatch):
-    find_spec = importlib.util.find_spec
-    monkeypatch.setattr(
-        "importlib.util.find_spec",
-        lambda name, *rest: None if name == "tf2onnx" else find_spec(name, *rest),
-    )
-    code, printed, err = run("--run_dir", trained.run_dir, "--formats", "onnx")
+def test_what_is_in_the_way_is_left_alone(run):
+    Path("saved_model").mkdir()
+    Path("saved_model/thesis.txt").write_text("mine")
+    code, printed, err = run("--formats", "frozen_graph", "saved_model", "--out", ".")
     assert (code, printed) == (2, "")
-    assert "--formats onnx: needs the package tf2onnx; run `pip install -r" in err
-    assert err.count("\n") == 1
+    assert "saved_model: is there, but no earlier export; give another --out" in err
+    assert sorted(map(str, Path().rglob("*"))) == ["saved_model", "saved_model/thesis.txt"]
+
+
+def test_a_full_disk_is_one_sentence(run, monkeypatch):
+    full = tf.errors.ResourceExhaustedError(None, None, "out of space")
+    monkeypatch.setattr(tf.saved_model.Builder, "save", Mock(side_effect=full))
+    code, printed, err = run("--formats", "saved_model", "--out", "out")
+    assert re.fullmatch(r".*saved_model: cannot be written \(out of space\); free .*\n", err)
+    assert (code, printed, list(Path("out").iterdir())) == (2, "", [])
+
+
+def test_a_missing_package_is_named(run, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    code, printed, err = run("--formats", "saved_model", "onnx")
+    assert (code, printed, err.count("\n")) == (2, "", 1)
+    assert "needs the package tf2onnx; run `pip install -r requirements-export.txt`, or" in err
+
+
+def test_help_needs_no_tensorflow():
+    code = (
+        "import sys; from tools import export, predict, scopes, sweep_squeeze_ratio\n"
+        "try: export.main(['--help'])\n"
+        "finally: sys.exit('tensorflow' in sys.modules)"
+    )
+    process = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True)
+    assert (process.returncode, b"tflite_int8" in process.stdout) == (0, True)

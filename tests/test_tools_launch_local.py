@@ -1,119 +1,129 @@
-"""tools.launch_local runs a whole cluster with one command."""
+"""tools.launch_local starts, restarts and ends all tasks of a cluster together.
 
+The tasks are small scripts here; in test_cluster_task.py they train.
+"""
+
+import contextlib
 import os
-import re
 import signal
+import socket
 import subprocess
 import sys
-import time
 
 import pytest
 
-from cluster.config import read_config
 from tests.conftest import PROJECT, default_signals
-from tools.launch_local import free_ports, task_configs
+
+LAUNCH = """
+import sys
+from tools import launch_local
+launch_local.TRAIN, launch_local.GRACE_SECONDS = sys.argv[1], 3.0
+sys.exit(launch_local.main(sys.argv[2:]))
+"""
+# What each task does first; its name is "chief" or "worker".
+TASK = """
+import json, os, signal, socket, sys, time
+name = json.loads(os.environ["TF_CONFIG"])["task"]["type"]
+"""
+
+needs_posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX: signals")
 
 
-def command(*arguments):
-    return [sys.executable, "-m", "tools.launch_local", *map(str, arguments)]
+@pytest.fixture
+def launch(tmp_path):
+    """A function that starts the launcher; its tasks run the given code in a folder of their own.
+
+    The launcher's stdout and stderr arrive together.
+    """
+    with contextlib.ExitStack() as stack:
+
+        def start(code, *arguments):
+            script = tmp_path / "script.py"
+            script.write_text(TASK + code)
+            with default_signals():
+                process = subprocess.Popen(
+                    [sys.executable, "-c", LAUNCH, script, *arguments],
+                    cwd=tmp_path,
+                    env=os.environ | {"PYTHONPATH": str(PROJECT)},
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                )
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            return process
+
+        yield start
 
 
-def run_local(*arguments):
-    return subprocess.run(
-        command(*arguments), cwd=PROJECT, capture_output=True, text=True, timeout=100
-    )
-
-
-def processes_of(folder):
-    """The tasks that run in a folder: process number and command line."""
-    if sys.platform == "win32":
-        pytest.skip("needs POSIX: ps")
-    listed = subprocess.run(
-        ["ps", "-ww", "-eo", "pid=,args="], capture_output=True, text=True
-    ).stdout
-    return [
-        line
-        for line in listed.splitlines()
-        if f"--run_dir {folder}" in line and "tools.launch_local" not in line
+@needs_posix
+def test_restarts_all_tasks_when_one_is_lost(launch):
+    code = """
+if os.path.exists("restarted"):
+    sys.exit(f"flags: {sys.argv[1:]}" if name == "worker" else 0)
+open(name, "w").close()
+while not (os.path.exists("chief") and os.path.exists("worker")):
+    time.sleep(0.01)
+if name == "worker":
+    open("restarted", "w").close()
+    os.kill(os.getpid(), signal.SIGKILL)
+time.sleep(100)
+"""
+    process = launch(code, "--restarts", "1", "--", "--seed", "1")
+    assert process.communicate()[0].splitlines() == [
+        "worker 0 ended: killed by SIGKILL",
+        "chief did not exit on its own, and is killed",
+        "restarting all tasks (1 of 1)",
+        "[worker 0] flags: ['--seed', '1']",
+        "worker 0 ended: exit code 1",
     ]
+    assert process.returncode == 1
 
 
-def test_gives_each_task_its_tf_config():
-    configs = {name: read_config(text) for name, text in task_configs(3).items()}
-    assert list(configs) == ["chief", "worker 0", "worker 1"]
-    for name, config in configs.items():
-        assert list(config.tasks)[config.index + (config.job == "worker")] == name
-    assert len(set(configs["chief"].tasks.values())) == 3
+@needs_posix
+def test_ctrl_c_shuts_all_tasks_down_cleanly(launch):
+    code = """
+def stop(number, frame):
+    print("saved")
+    sys.exit(128 + number)
 
-
-def test_free_ports_differ():
-    assert len(set(free_ports(20))) == 20
-
-
-@pytest.mark.parametrize(("flag", "value"), [("workers", 0), ("workers", "x"), ("restarts", -1)])
-def test_a_wrong_number_is_one_sentence(flag, value):
-    process = run_local(f"--{flag}={value}")
-    assert process.returncode == 2
-    assert process.stderr.count("\n") == 1
-
-
-def test_ends_all_with_the_code_of_the_one_that_failed(tmp_path):
-    process = run_local("--", "--dataset", tmp_path / "none", "--run_dir", tmp_path / "run")
-    assert process.returncode == 2
-    assert "[chief] train.py: error: --dataset" in process.stdout
-    assert not processes_of(tmp_path)
-
-
-def started(folder, *arguments):
-    """A launcher that has started training in a folder, and the lines it has printed so far."""
-    flags = ["--num_epochs", 10_000, "--batch_size", 32, "--eval_every", 5, "--run_dir", folder]
-    with default_signals():
-        process = subprocess.Popen(
-            command(*arguments, "--", *flags),
-            cwd=PROJECT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if re.match(r"\[chief\] step \d+: ", line):
-            return process, lines
-    raise AssertionError("".join(lines))
-
-
-def test_ctrl_c_shuts_all_tasks_down_cleanly(tmp_path):
-    process, lines = started(tmp_path / "run")
+signal.signal(signal.SIGTERM, stop)
+print("ready", flush=True)
+time.sleep(100)
+"""
+    process = launch(code, "--restarts", "2")
+    ready = {process.stdout.readline() for _ in range(2)}
     process.send_signal(signal.SIGINT)
-    output = "".join([*lines, *process.stdout])
-    assert process.wait() == 130
-    for name in ("chief", "worker 0"):
-        stopped = rf"^\[{name}\] stopped at step \d+ of \d+, which is saved"
-        assert re.search(stopped, output, re.MULTILINE), output
-    assert not processes_of(tmp_path)
+    output, _ = process.communicate()
+    assert process.returncode == 130
+    assert ready == {"[chief] ready\n", "[worker 0] ready\n"}
+    assert sorted(output.splitlines()) == ["[chief] saved", "[worker 0] saved"]
+
+
+def test_output_that_nobody_reads_any_more_ends_the_tasks_in_order(launch, tmp_path):
+    code = """
+try:
+    while True:
+        print("step", flush=True)
+except OSError:
+    open(name, "w").close()
+    os._exit(1)
+"""
+    process = launch(code, "--restarts", "2")
+    process.stdout.close()
+    assert process.wait(100) == 1
+    assert (tmp_path / "chief").exists()
+    assert (tmp_path / "worker").exists()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell a child")
-def test_no_task_outlives_a_launcher_that_is_killed(tmp_path):
-    process, _ = started(tmp_path / "run")
-    process.kill()
-    process.communicate()
-    ends = time.monotonic() + 20
-    while processes_of(tmp_path) and time.monotonic() < ends:
-        time.sleep(0.1)
-    assert not processes_of(tmp_path)
-
-
-def test_restarts_all_tasks_when_one_is_lost(tmp_path):
-    process, lines = started(tmp_path / "run", "--restarts", 1)
-    os.kill(int(processes_of(tmp_path)[-1].split()[0]), signal.SIGKILL)
-    for line in process.stdout:
-        lines.append(line)
-        if re.match(r"\[chief\] step \d+: ", line) and "restarting" in "".join(lines):
-            break
-    process.send_signal(signal.SIGINT)
-    output = "".join([*lines, *process.stdout])
-    assert process.wait() == 130
-    assert re.search(r"^(chief|worker 0) ended: killed by SIGKILL$", output, re.MULTILINE)
-    assert "restarting all tasks (1 of 1)" in output
+def test_no_task_outlives_a_launcher_that_is_killed(launch):
+    with socket.create_server(("localhost", 0)) as server:
+        address = server.getsockname()[:2]
+        process = launch(f"connection = socket.create_connection({address}); time.sleep(100)")
+        server.settimeout(60)
+        tasks = [server.accept()[0] for _ in range(2)]
+        process.kill()
+        for task in tasks:
+            task.settimeout(60)
+            assert task.recv(1) == b""  # the system has closed its connection

@@ -1,25 +1,27 @@
 """python -m tools.predict: what is on one's own images."""
 
-import io
 import json
 import re
-import shutil
 import sys
+import time
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import data
+from reporting.heatmap import draw_heatmap
+from saved.run import load_run
 from tools import predict
+from training.evaluation import Evaluator
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Twenty of the digits' test images, in folders and formats of all kinds."""
     folder = tmp_path_factory.mktemp("images")
-    test = data.load("digits").test
-    for index, record in enumerate(test.records[:20]):
+    for index, record in enumerate(data.load("digits").test.records[:20]):
         name = f"{index:02}.{('png', 'bmp', 'webp')[index % 3]}"
         path = folder / ("even" if index % 2 == 0 else "odd/deep") / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -28,177 +30,130 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def run(trained, capfd):
-    """Runs the command on the shared run; returns exit code, stdout and stderr."""
+def run(trained, capfd, tmp_path, monkeypatch):
+    """Runs the command on the shared run, in an empty folder; returns code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
 
     def function(*arguments, run_dir=trained.run_dir):
-        arguments = [*map(str, arguments), "--run_dir", str(run_dir)]
-        code = predict.main(arguments)
+        code = predict.main([*map(str, arguments), "--run_dir", str(run_dir)])
         return code, *capfd.readouterr()
 
     return function
 
 
-def test_prints_a_line_for_each_file_of_a_folder(run, folder):
-    code, out, err = run(folder)
-    assert code == 0
-    assert err == ""
-    lines = out.splitlines()
-    assert len(lines) == 20
-    assert [line.split(": ")[0] for line in lines] == sorted(line.split(": ")[0] for line in lines)
-    share = r"\d \d+\.\d%"
-    assert all(re.fullmatch(rf"\S+/\d\d\.\w+: {share}, {share}, {share}", line) for line in lines)
-
-
-def test_agrees_with_the_evaluation_of_the_same_images(run, folder, trained):
-    from training.evaluation import Evaluator
-    from training.saved_run import load_run
-
-    code, out, _ = run(folder, "--json")
-    assert code == 0
-    saved = load_run(trained.run_dir)
-    dataset = data.load("digits")
-    with Evaluator(saved.model, dataset.test, dataset.class_names) as evaluator:
+def test_prints_for_each_file_what_the_evaluation_finds(run, folder, trained):
+    saved, dataset = load_run(trained.run_dir), data.load("digits")
+    with Evaluator(saved.model, dataset.test) as evaluator:
         expected = evaluator.evaluate(saved.checkpoint).probs
-    for line in out.splitlines():
-        answer = json.loads(line)
+    code, out, err = run(folder, "--json")
+    answers = [json.loads(line) for line in out.splitlines()]
+    files = [answer["file"] for answer in answers]
+    assert (code, err, len(files), files) == (0, "", 20, sorted(files))
+    lines = run(folder)[1].splitlines()
+    for line, answer in zip(lines, answers, strict=True):
         probs = expected[int(re.search(r"(\d\d)\.\w+$", answer["file"])[1])]
-        got = [answer["probabilities"][name] for name in dataset.class_names]
-        np.testing.assert_allclose(got, probs, atol=1e-5)
-        assert answer["label"] == dataset.class_names[probs.argmax()]
-        assert answer["probability"] == max(got)
-        assert list(answer["probabilities"].values()) == sorted(got, reverse=True)
+        shown = dict(zip(dataset.class_names, probs, strict=True))
+        assert answer["probabilities"] == pytest.approx(shown, abs=1e-5)
+        first, *others = sorted(answer["probabilities"].items(), key=lambda item: -item[1])
+        assert [first, *others] == list(answer["probabilities"].items())
+        assert (answer["label"], answer["probability"]) == first
+        best = [f"{name} {probability:.1%}" for name, probability in [first, *others[:2]]]
+        assert line == f"{answer['file']}: {', '.join(best)}"
 
 
-@pytest.mark.parametrize("batch_size", [1, 7])
-def test_gives_the_same_in_batches_of_any_size(run, folder, monkeypatch, batch_size):
-    whole = run(folder)[1]
-    monkeypatch.setattr(predict, "BATCH_SIZE", batch_size)
-    assert run(folder)[1] == whole
-
-
-def test_takes_files_folders_and_globs_in_the_order_given(run, folder):
-    _, out, _ = run(folder / "even" / "04.bmp", folder / "odd", f"{folder}/even/*.png")
-    names = re.findall(r"(\d\d)\.\w+: ", out)
-    assert names == ["04", *(f"{i:02}" for i in range(1, 20, 2)), "00", "06", "12", "18"]
-
-
-def test_names_each_file_once_however_often_it_is_found(run, folder):
-    _, out, _ = run(f"{folder}/**")
-    assert out.count("\n") == 20
-
-
-def test_settings_of_another_net_are_one_sentence(run, folder, trained, tmp_path):
-    for change in ({"class_names": ["a", "b"]}, {"original_dim": "32"}, {"class_names": []}):
-        shutil.copytree(trained.run_dir, tmp_path / "run", dirs_exist_ok=True)
-        settings = json.loads((tmp_path / "run" / "settings.json").read_text())
-        (tmp_path / "run" / "settings.json").write_text(json.dumps(settings | change))
-        code, out, err = run(folder, run_dir=tmp_path / "run")
-        assert (code, out, err.count("\n")) == (2, "", 1), change
-        assert re.search(
-            r"settings\.json(: does not hold the settings of a run| describes a net)", err
-        )
-
-
-def test_takes_a_file_whose_name_looks_like_a_glob(run, folder, tmp_path):
-    path = tmp_path / "[1]*.png"
-    path.write_bytes((folder / "even" / "00.png").read_bytes())
-    code, out, _ = run(path)
-    assert code == 0
-    assert out.startswith(f"{path}: ")
-
-
-@pytest.mark.parametrize("ending", ["", ".index", ".data-00000-of-00001", ".meta"])
-def test_takes_a_checkpoint_too(run, folder, trained, ending):
-    checkpoint = trained.run_dir / f"model.ckpt-150{ending}"
-    code, out, _ = run(folder / "even" / "00.png", run_dir=checkpoint)
-    assert code == 0
-    assert out.count("\n") == 1
+def test_takes_files_folders_and_globs_in_the_order_given(folder):
+    arguments = ["even/04.bmp", "odd", "even/*.png", "**"]
+    names = [path.stem for path in predict.find_files([folder / name for name in arguments])]
+    assert names[:15] == ["04", *(f"{i:02}" for i in range(1, 20, 2)), "00", "06", "12", "18"]
+    assert sorted(names) == [f"{i:02}" for i in range(20)]  # each once, however often it is found
 
 
 def test_skips_what_is_no_image_and_names_it(run, folder, tmp_path):
+    content = (folder / "even" / "00.png").read_bytes()
     (tmp_path / "a.jpg").write_text("not an image")
-    (tmp_path / "b.png").write_bytes((folder / "even" / "00.png").read_bytes())
-    (tmp_path / "c.png").write_bytes((folder / "even" / "00.png").read_bytes()[:99])
+    (tmp_path / "[b]*.png").write_bytes(content)  # looks like a glob
+    (tmp_path / "c.png").write_bytes(content[:99])
     for clutter in (".hidden", "._b.png", "Thumbs.db", "desktop.ini", "__MACOSX/b.png"):
         (tmp_path / clutter).parent.mkdir(exist_ok=True)
         (tmp_path / clutter).write_text("not looked at")
     code, out, err = run(tmp_path)
-    assert code == 1
-    assert re.fullmatch(r".*b\.png: [^\n]*\n", out)
-    first, second, last = err.splitlines()
-    assert "a.jpg: is not an image" in first
-    assert "c.png: " in second
-    assert last == "skipped 2 of 3 files"
-    assert run(f"{tmp_path}/*") == (code, out, err)
+    assert (code, out.count("\n")) == (1, 1)
+    assert re.fullmatch(r".*/a\.jpg: is not an image.*\n.*/c\.png: .*\n", err)
+    assert run(tmp_path / "[b]*.png") == (0, out, "")
 
 
-def test_of_nothing_says_so(run, tmp_path):
-    code, out, err = run(tmp_path / "none.jpg")
-    assert (code, out) == (2, "")
-    assert "none.jpg: there is no such file or folder" in err
-    code, out, err = run(tmp_path)
-    assert (code, out) == (2, "")
-    assert "holds no files" in err
+@pytest.mark.parametrize("argument", ["none.jpg", "*.jpg", "."])
+def test_of_nothing_says_so(run, argument):
+    code, out, err = run(argument)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert f"predict: error: {argument}: there is no such file, and no file in a folder of" in err
 
 
-def test_without_a_run_says_so(run, folder, tmp_path):
-    code, out, err = run(folder, run_dir=tmp_path / "nothing")
-    assert (code, out) == (2, "")
-    assert re.search(r"^tools.predict: error: .*nothing", err)
+def test_names_that_are_more_than_text_are_escaped_in_lines_and_exact_in_json():
+    probs, names = np.eye(10)[0], [f"\x1b]0;{label}\x07\nok" for label in range(10)]
+    for path in map(Path, ("a\nb: cat 9%", "\r\x1b[2J", "\udcff")):
+        assert predict.described(path, probs, names, as_json=False).isprintable()
+        answer = json.loads(predict.described(path, probs, names, as_json=True))
+        assert (answer["file"], answer["label"]) == (str(path), names[0])
 
 
-@pytest.mark.parametrize(
-    ("name", "shown"),
-    [
-        ("a\nb: cat 99.9%.png", "a\\nb: cat 99.9%.png"),
-        ("\r\x1b[2J.png", "\\r\\x1b[2J.png"),
-        ("\udcff.png", "\\udcff.png"),
-        ("猫.png", "猫.png"),
-    ],
-)
-class TestANameWithOtherLettersThanText:
-    def test_is_printed_escaped(self, run, folder, tmp_path, name, shown):
-        (tmp_path / name).write_bytes((folder / "even" / "00.png").read_bytes())
-        code, out, err = run(tmp_path)
-        assert (code, err) == (0, "")
-        assert out.startswith(f"{tmp_path}/{shown}: ")
-        assert out.count("\n") == 1
+def test_ends_when_nobody_reads_the_output(run, folder, monkeypatch):
+    read_image, paths = predict.read_image, []
 
-    def test_is_exact_in_json(self, run, folder, tmp_path, name, shown):
-        (tmp_path / name).write_bytes((folder / "even" / "00.png").read_bytes())
-        _, out, _ = run(tmp_path, "--json")
-        assert json.loads(out)["file"] == str(tmp_path / name)
+    def slow(path, dim):
+        paths.append(path)
+        time.sleep(0.05)
+        return read_image(path, dim)
 
-    def test_is_printed_escaped_where_the_file_is_damaged(self, run, tmp_path, name, shown):
-        (tmp_path / name).write_text("not an image")
-        code, out, err = run(tmp_path)
-        assert (code, out) == (1, "")
-        assert err.startswith(f"{tmp_path}/{shown}: ")
-        assert err.count("\n") == 2
+    monkeypatch.setattr(predict, "read_image", slow)
+    with open("/dev/full", "w", buffering=1) as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert run(folder)[0] == 2
+    assert len(paths) < 20
 
 
-def test_class_names_are_printed_escaped(run, folder, trained, tmp_path):
-    shutil.copytree(trained.run_dir, tmp_path / "run")
-    settings = json.loads((tmp_path / "run" / "settings.json").read_text())
-    settings["class_names"] = [f"\x1b]0;{i}\x07\nok" for i in range(10)]
-    (tmp_path / "run" / "settings.json").write_text(json.dumps(settings))
-    _, out, _ = run(folder / "even" / "00.png", run_dir=tmp_path / "run")
-    assert out.count("\n") == 1
-    assert "\x1b" not in out
+class TestHeatmaps:
+    def test_are_drawn_for_a_folder_as_it_is_arranged(self, run, folder):
+        code, out, err = run(folder, "--heatmap")
+        assert (code, out.count("\n"), err) == (0, 20, "heatmaps are in heatmaps\n")
+        assert {path.relative_to("heatmaps") for path in Path("heatmaps").rglob("*.png")} == {
+            path.relative_to(folder).with_name(f"{path.name}.png") for path in folder.rglob("*.*")
+        }
+        assert Image.open("heatmaps/even/00.png.png").size == (512, 512)
 
+    def test_show_the_map_of_the_answer(self):
+        activations = np.zeros([4, 4], np.float32)
+        activations[0, 3] = 7  # above, on the right
+        square = np.full([512, 512, 3], 100, np.uint8)
+        drawn = np.asarray(draw_heatmap(square, activations, seen=0.5)).astype(int)
+        warmth = drawn[..., 0] - drawn[..., 2]  # more red than blue
+        row, column = np.unravel_index(warmth.argmax(), warmth.shape)
+        assert (128 <= row < 200, 312 <= column < 384) == (True, True)
+        assert (drawn[[*range(128), *range(384, 512)]] == 100).all()  # the net sees no edges
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
-def test_what_stdout_cannot_encode_is_escaped(run, folder, tmp_path, monkeypatch, encoding):
-    (tmp_path / "猫.png").write_bytes((folder / "even" / "00.png").read_bytes())
-    stdout = io.TextIOWrapper(io.BytesIO(), encoding)
-    monkeypatch.setattr(sys, "stdout", stdout)
-    assert run(tmp_path)[0] == 0
-    assert stdout.buffer.getvalue().startswith(f"{tmp_path}/\\u732b.png: ".encode())
+    def test_of_photos_on_several_drives_are_apart(self):
+        paths = ["C:/a/x.png", "D:/a/x.png", "//host/share/a/x.png"]
+        places = predict.mirrored([PureWindowsPath(path) for path in paths])
+        assert [str(place).replace("\\", "/") for place in places] == [
+            *("heatmaps/C/a/x.png.png", "heatmaps/D/a/x.png.png"),
+            "heatmaps/host/share/a/x.png.png",
+        ]
 
+    def test_never_overwrite_a_photo(self, run):
+        images = "a.png", "heatmaps/a.png.png"
+        Path("heatmaps").mkdir()
+        for path in images:
+            Image.new("RGB", (9, 9)).save(path)
+        code, out, err = run(*images, "--heatmap")
+        assert (code, out, Image.open("heatmaps/a.png.png").size) == (2, "", (9, 9))
+        assert re.search(r"--heatmap: would overwrite .*/heatmaps/a.png.png, which is one", err)
 
-def test_prints_to_whatever_stdout_is(run, folder, monkeypatch):
-    monkeypatch.setattr(sys, "stdout", io.StringIO())  # a notebook's has no reconfigure either
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
-    assert run(folder)[0] == 0
-    assert sys.stdout.getvalue().count("\n") == 20
+    def test_that_cannot_be_drawn_cost_only_themselves(self, run):
+        images = "a.png", "b.png", f"{'x' * 251}.png"  # with .png, too long for a file system
+        for path in images:
+            Image.new("RGB", (9, 9)).save(path)
+        Path("b.png").write_text("not an image")
+        code, out, err = run(*images, "--heatmap")
+        assert (code, out[:7], out.count("\n"), err.count("\n")) == (1, "a.png: ", 1, 3)
+        assert re.match(r"b\.png: is not an image.*\nheatmaps/x+\.png\.png: cannot be wr", err)
+        assert list(Path("heatmaps").iterdir()) == [Path("heatmaps/a.png.png")]

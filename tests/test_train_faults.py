@@ -1,60 +1,168 @@
 """What a training run survives. The table in docs/faults.md names these tests."""
 
-import contextlib
-import json
 import os
 import random
 import re
 import shutil
 import signal
-import subprocess
-import time
+import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
-from tests.conftest import default_signals, read_events, run_train, train_command, train_here
-from training.checkpoints import newest_checkpoint
+from base.files import read_json
+from reporting.progress import RunProgress
+from saved.checkpoints import Checkpoints, newest_checkpoint
+from squeezenet_model import SqueezeNetModel
+from tests.conftest import read_events
+from tests.processes import SECONDS, before_call, run_train, training
+from tests.small_nets import SmallNet
 
 fcntl = pytest.importorskip("fcntl", reason="on Windows: other signals and terminals")
 pty = pytest.importorskip("pty")
+resource = pytest.importorskip("resource")
 termios = pytest.importorskip("termios")
 
-# Two epochs of 24 steps each; a checkpoint and an evaluation after every second step.
-FLAGS = ("--num_epochs", 2, "--batch_size", 64, "--eval_every", 2)
+# An epoch of 47 steps; a checkpoint and an evaluation after every second step.
+FLAGS = ("--num_epochs", 1, "--batch_size", 32, "--num_towers", 1, "--eval_every", 2)
 LAST_STEP = 47
+RUN_DIR = Path("runs", "digits")
 
 
-@contextlib.contextmanager
-def training(cwd: Path):
-    """A training process; killed at the end if it is still there."""
-    with default_signals():
-        process = subprocess.Popen(
-            train_command(*FLAGS),
-            cwd=cwd,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-    with process:
-        try:
-            yield process
-        finally:
-            process.kill()
+def start(setup=None):
+    """A setup for every process: it trains a smaller net, whose graph is built sooner."""
+    SqueezeNetModel.FIRE_PARAMS_1 = SmallNet.FIRE_PARAMS_1
+    SqueezeNetModel.FIRE_PARAMS_2 = SmallNet.FIRE_PARAMS_2
+    if setup:
+        setup()
 
 
-def run_files(folder: Path) -> dict[str, bytes]:
-    """The files of the last and the best checkpoint in a run folder, by name."""
-    run_dir = folder / "runs" / "digits"
+def send(*numbers):
+    """Sends signals to this process."""
+    for number in numbers:
+        signal.raise_signal(number)
+
+
+def fill_disk():
+    """Lets no file grow beyond 20 kB, as a full disk would."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+
+def fill_output_disk():
+    """Puts stdout on a disk that is full."""
+    os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
+
+
+def close_pipe():
+    """Makes stdout a pipe that nobody reads any more."""
+    reading, writing = os.pipe()
+    os.dup2(writing, 1)
+    os.close(reading)
+
+
+def lose_folder():
+    """Puts a file in the place of the run's folder."""
+    RUN_DIR.rename("lost")
+    RUN_DIR.write_text("")
+
+
+def open_terminal(is_controlling):
+    """Makes stdout a terminal, which is closed in the third step; the process gets a signal only
+    from one that controls it."""
+    ours, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 100))
+    if is_controlling:
+        os.setsid()
+        fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+    os.dup2(terminal, 1)
+    os.close(terminal)
+    sys.stdout = os.fdopen(1, "w", closefd=False)
+
+    def close():
+        Path("shown").write_bytes(os.read(ours, 4_096))
+        os.close(ours)
+
+    in_step(3, close)()
+
+
+def in_step(number, act, *arguments):
+    """A setup for a process, which then does something in the number-th step that it takes, before
+    it shows that step."""
+    return partial(before_call, number, RunProgress, "step_done", partial(act, *arguments))
+
+
+class Fault(NamedTuple):
+    """A fault, and how it ends the process.
+
+    Attributes:
+      setup: of the process.
+      exit_code: its exit code.
+      stdout: pattern for what it prints after the lines of its steps.
+      stderr: pattern for all that it prints there.
+      saved: the steps that it has saved, or None if that depends on the checkpoints' interval.
+    """
+
+    setup: Callable
+    exit_code: int
+    stdout: str = ""
+    stderr: str = ""
+    saved: int | None = None
+
+
+STOPPED = r"stopped at step \d+ of 47, which is saved; run the same command again to resume\n"
+OUTPUT_LOST = r"train\.py: error: the output: .*; fix that, and run the same command again\.\n"
+NOT_WRITTEN = r"train\.py: error: runs/digits.* cannot be written \(.*\); free some .*\n"
+SIGKILL = partial(send, signal.SIGKILL)
+FAULTS = {
+    "Ctrl-C before the first step": Fault(
+        partial(before_call, 1, Checkpoints, "__init__", partial(send, signal.SIGINT)),
+        130,
+        r"stopped before step 1; run the same command again to resume\n",
+    ),
+    "killed in a step": Fault(in_step(3, SIGKILL), -9),
+    "killed before a best checkpoint": Fault(
+        partial(before_call, 2, Checkpoints, "keep_best", SIGKILL), -9
+    ),
+    "Ctrl-C": Fault(in_step(3, send, signal.SIGINT), 130, STOPPED, saved=3),
+    "Ctrl-C twice": Fault(in_step(3, send, signal.SIGINT, signal.SIGINT), -2),
+    "SIGTERM": Fault(in_step(3, send, signal.SIGTERM), 143, STOPPED, saved=3),
+    "SIGHUP": Fault(in_step(3, send, signal.SIGHUP), 129, STOPPED, saved=3),
+    "terminal closed": Fault(
+        partial(open_terminal, True), 129, stderr=rf"({OUTPUT_LOST})?", saved=3
+    ),
+    "pipe closed": Fault(in_step(1, close_pipe), 1, saved=1),
+    # After step 20, whose values go into the curves.
+    "killed before a checkpoint is evaluated": Fault(
+        partial(before_call, 2, RunProgress, "evaluated", SIGKILL), -9, saved=2
+    ),
+    "terminal lost without a signal": Fault(partial(open_terminal, False), 129, stderr=OUTPUT_LOST),
+    "disk behind stdout full": Fault(in_step(1, fill_output_disk), 2, stderr=OUTPUT_LOST, saved=1),
+    "disk full from the start": Fault(fill_disk, 2, stderr=NOT_WRITTEN, saved=0),
+    "disk full before a checkpoint": Fault(in_step(3, fill_disk), 2, stderr=NOT_WRITTEN),
+    "run folder lost": Fault(in_step(3, lose_folder), 2, stderr=NOT_WRITTEN),
+}
+
+
+def last_saved(folder):
+    """The step of the newest intact checkpoint of a run; 0 if there is none."""
+    return int((newest_checkpoint(folder / RUN_DIR) or "0").rpartition("-")[2])
+
+
+def run_files(folder):
+    """The files of the last and the best checkpoint of a run, by name."""
+    run_dir = folder / RUN_DIR
     files = [*run_dir.glob(f"model.ckpt-{LAST_STEP}.*"), *run_dir.glob("best*")]
     return {path.name: path.read_bytes() for path in files}
 
 
-def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    """Every curve in TensorBoard except the speed, which differs in every run."""
+def curves(folder):
+    """The points of every curve in TensorBoard except the speed, which differs in every run."""
     found = {}
     for name in ("train", "eval"):
-        events = read_events(folder / "runs" / "digits" / name)
+        events = read_events(folder / RUN_DIR / name)
         for tag in set(events.Tags()["scalars"]) - {"images_per_second"}:
             found[f"{name}/{tag}"] = [(event.step, event.value) for event in events.Scalars(tag)]
     return found
@@ -64,203 +172,79 @@ def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
 def undisturbed(tmp_path_factory):
     """The folder of an undisturbed run."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    assert run_train(*FLAGS, cwd=folder).returncode == 0
+    assert run_train(*FLAGS, cwd=folder, setup=start).returncode == 0
     return folder
 
 
 @pytest.fixture(scope="module")
-def killed(tmp_path_factory, request):
-    """The folders of runs whose processes were killed repeatedly until the runs were complete."""
-    folders = []
-    chance = random.Random(0)
-    kills = 0
-    while kills < request.config.getoption("--kills"):
-        folders.append(tmp_path_factory.mktemp("killed"))
-        through = False
-        while not through and kills < request.config.getoption("--kills"):
-            with training(folders[-1]) as process:
-                if chance.random() < 0.8:  # else it is killed while it starts
-                    process.stdout.readline()
-                time.sleep(chance.uniform(0, 3))
-                process.kill()
-            through = process.returncode == 0
-            kills += not through
-        assert run_train(*FLAGS, cwd=folders[-1]).returncode == 0
-    return folders
+def struck(tmp_path_factory):
+    """A run that suffers one fault after the other: its folder; how each process ended, by fault,
+    and how many steps it has saved; and the last process, which started with a damaged checkpoint.
+    """
+    folder, ends = tmp_path_factory.mktemp("struck"), {}
+    for name, fault in FAULTS.items():
+        before = last_saved(folder)
+        process = run_train(*FLAGS, cwd=folder, setup=partial(start, fault.setup))
+        if (folder / "lost").exists():
+            (folder / RUN_DIR).unlink()
+            (folder / "lost").rename(folder / RUN_DIR)
+        ends[name] = process, last_saved(folder) - before
+    data = Path(f"{newest_checkpoint(folder / RUN_DIR)}.data-00000-of-00001")
+    os.truncate(data, data.stat().st_size // 2)
+    return folder, ends, run_train(*FLAGS, cwd=folder, setup=start)
 
 
-class TestARunThatIsKilledAndStartedAgain:
-    def test_ends_with_the_same_checkpoint_bit_for_bit(self, undisturbed, killed):
-        assert len(run_files(undisturbed)) == 2 + 3
-        for folder in killed:
-            assert run_files(folder) == run_files(undisturbed)
-
-    def test_leaves_its_results(self, killed):
-        for folder in killed:
-            results = json.loads((folder / "runs" / "digits" / "results.json").read_text())
-            assert results["steps"] == LAST_STEP
-
-    def test_leaves_the_same_curves_without_overlap_or_gap(self, undisturbed, killed):
-        assert [step for step, _ in curves(undisturbed)["eval/loss"]] == [*range(2, 47, 2), 47]
-        for folder in killed:
-            assert curves(folder) == curves(undisturbed)
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_ends_the_process_in_order(struck, name):
+    fault, (process, saved) = FAULTS[name], struck[1][name]
+    assert process.returncode == fault.exit_code
+    assert re.fullmatch(fault.stderr, process.stderr)
+    assert re.fullmatch(rf"((step|epoch) .*\n)*{fault.stdout}", process.stdout)
+    assert saved == fault.saved or (fault.saved is None and saved >= 0)
 
 
-@pytest.mark.parametrize(
-    ("sent", "exit_code"),
-    [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)],
-)
-def test_a_signal_ends_the_run_after_the_step_with_a_checkpoint(tmp_path, sent, exit_code):
-    with training(tmp_path) as process:
-        process.stdout.readline()
-        process.send_signal(sent)
-        stdout, stderr = process.communicate(timeout=60)
-    assert process.returncode == exit_code
-    assert stderr == ""
-    last_line = stdout.splitlines()[-1]
-    step = int(re.match(r"stopped at step (\d+) of 47, which is saved; .* to resume", last_line)[1])
-    assert newest_checkpoint(tmp_path / "runs" / "digits").endswith(f"model.ckpt-{step}")
+def test_a_terminal_gets_a_bar(struck):
+    shown = (struck[0] / "shown").read_bytes().decode()
+    assert re.search(r"\repoch 1/1 \|.*\| step \d+/47, loss \d\.\d+, accuracy \d+%, .* left", shown)
 
 
-def test_closing_the_terminal_ends_the_run_with_a_checkpoint(tmp_path):
-    ours, terminal = pty.openpty()
-    with default_signals():
-        process = subprocess.Popen(
-            train_command(*FLAGS),
-            cwd=tmp_path,
-            stdin=terminal,
-            stdout=terminal,
-            stderr=terminal,
-            start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-        )
-    os.close(terminal)
-    with process:
-        while b"accuracy" not in os.read(ours, 1_000):
-            pass
-        os.close(ours)
-        assert process.wait(timeout=60) == 129
-    assert newest_checkpoint(tmp_path / "runs" / "digits")
-
-
-def test_output_that_nobody_reads_any_more_costs_nothing(tmp_path):
-    with training(tmp_path) as process:
-        process.stdout.readline()
-        process.stdout.close()
-        assert (process.wait(timeout=60), process.stderr.read()) == (1, "")
-    assert newest_checkpoint(tmp_path / "runs" / "digits").endswith("model.ckpt-2")
-
-
-def test_a_terminal_that_is_gone_before_its_signal_comes_costs_nothing(tmp_path):
-    ours, terminal = pty.openpty()
-    streams = dict.fromkeys(("stdin", "stdout", "stderr"), terminal)
-    with default_signals():
-        process = subprocess.Popen(train_command(*FLAGS[:-1], 99), cwd=tmp_path, **streams)
-    os.close(terminal)
-    with process:
-        while b"accuracy" not in os.read(ours, 1_000):
-            pass
-        os.close(ours)  # not the terminal that controls it: no signal will come
-        assert process.wait(timeout=60) == 129
-    assert newest_checkpoint(tmp_path / "runs" / "digits")
-
-
-def test_no_setting_of_the_caller_ends_the_run(tmp_path, monkeypatch):
-    (tmp_path / "matplotlibrc").write_bytes(b"\xff: no text\n")
-    settings = {
-        "MPLBACKEND": "nonsense",
-        "MPLCONFIGDIR": "/proc/cannot/be/written",
-        "TF_XLA_FLAGS": "--no_such_flag",
-        "TF_USE_LEGACY_KERAS": "0",
-        "LC_ALL": "C",
-        "PYTHONUTF8": "0",
-        "PYTHONCOERCECLOCALE": "0",
-        "PYTHONIOENCODING": "ascii",
-        "PYTHONOPTIMIZE": "2",
-        "PYTHONWARNINGS": "error",
-        "PYTHONSAFEPATH": "1",
-        "TQDM_MININTERVAL": "often",
-    }
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value)
-    process = run_train("--num_epochs", 0.1, "--run_dir", "猫", cwd=tmp_path)
-    assert (process.returncode, process.stderr) == (0, "")
-    assert "\\u732b/model.ckpt-3" in process.stdout
-    assert newest_checkpoint(tmp_path / "猫") == str(tmp_path / "猫" / "model.ckpt-3")
-
-
-def test_ctrl_c_before_training_starts_is_one_line(tmp_path):
-    with training(tmp_path) as process:
-        time.sleep(1.5)
-        process.send_signal(signal.SIGINT)
-        stdout, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert stderr == "train.py: stopped\n" or "stopped at step" in stdout  # on a fast machine
-
-
-def test_losing_the_run_folder_ends_the_run_in_one_sentence(tmp_path):
-    run_dir = tmp_path / "runs" / "digits"
-    with training(tmp_path) as process:
-        process.stdout.readline()
-        run_dir.rename(tmp_path / "moved")
-        run_dir.write_text("no folder any more")
-        _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 2
-    assert re.fullmatch(r"train\.py: error: runs/digits: .* cannot be written \(.*\n", stderr)
-
-
-@pytest.fixture(scope="module")
-def extended(undisturbed, tmp_path_factory):
-    """A complete run of two epochs, resumed for a third with another evaluation interval."""
-    folder = tmp_path_factory.mktemp("extended") / "copy"
-    shutil.copytree(undisturbed, folder)
-    flags = ("--num_epochs", 3, "--batch_size", 64, "--eval_every", 20)
-    assert train_here(*flags, cwd=folder).returncode == 0
-    return folder
-
-
-class TestACompleteRunThatIsExtended:
-    def test_keeps_every_point_of_its_curves(self, undisturbed, extended):
-        for name, before in curves(undisturbed).items():
-            assert curves(extended)[name][: len(before)] == before
-        assert [step for step, _ in curves(extended)["eval/loss"]][-3:] == [47, 60, 71]
-
-    def test_has_new_results(self, extended):
-        results = json.loads((extended / "runs" / "digits" / "results.json").read_text())
-        assert results["steps"] == 71
-
-
-def test_a_damaged_newest_checkpoint_is_skipped(undisturbed, tmp_path):
-    folder = tmp_path / "copy"
-    shutil.copytree(undisturbed, folder)
-    data = folder / "runs" / "digits" / f"model.ckpt-{LAST_STEP}.data-00000-of-00001"
-    whole = data.read_bytes()
-    data.write_bytes(whole[: len(whole) // 2])
-    process = train_here(*FLAGS, cwd=folder)
+def test_a_damaged_newest_checkpoint_is_skipped(struck):
+    _, _, process = struck
     assert process.returncode == 0
-    assert f"model.ckpt-{LAST_STEP}: skipped because it is damaged" in process.stderr
-    assert process.stdout.startswith("step 46: test accuracy")
-    assert data.read_bytes() == whole
-    assert curves(folder) == curves(undisturbed)
+    assert re.match(r"runs/digits/model\.ckpt-\d+: skipped because it is damaged", process.stderr)
 
 
-def test_a_full_disk_ends_the_run_in_one_sentence(tmp_path):
-    process = run_train(*FLAGS, cwd=tmp_path, largest_file=20_000)
-    assert process.returncode == 2
-    sentence = r"train\.py: error: runs/digits: the .* cannot be written \(.*\); free .*\n"
-    assert re.fullmatch(sentence, process.stderr)
-    assert newest_checkpoint(tmp_path / "runs" / "digits") is None
-    assert not list((tmp_path / "runs" / "digits").glob("*ckpt*"))
+class TestARunThatWasStruckByAllFaults:
+    def test_ends_with_the_same_checkpoints_bit_for_bit(self, undisturbed, struck):
+        assert len(run_files(undisturbed)) == 2 + 3
+        assert run_files(struck[0]) == run_files(undisturbed)
+
+    def test_leaves_the_same_curves_without_overlap_or_gap(self, undisturbed, struck):
+        assert [step for step, _ in curves(undisturbed)["eval/loss"]] == [*range(2, 47, 2), 47]
+        assert curves(struck[0]) == curves(undisturbed)
 
 
-def test_a_full_disk_keeps_earlier_checkpoints(undisturbed, tmp_path):
-    folder = tmp_path / "copy"
-    shutil.copytree(undisturbed, folder)
-    run_dir = folder / "runs" / "digits"
-    for path in run_dir.glob(f"model.ckpt-{LAST_STEP}.*"):
-        path.unlink()
-    before = {path.name: path.read_bytes() for path in run_dir.glob("*.ckpt-*")}
-    process = run_train(*FLAGS, cwd=folder, largest_file=170_000)
-    assert process.returncode == 2
-    assert f"the checkpoint of step {LAST_STEP} cannot be written" in process.stderr
-    assert {path.name: path.read_bytes() for path in run_dir.glob("*.ckpt-*")} == before
+def test_a_run_killed_at_random_moments_ends_the_same(undisturbed, tmp_path, pytestconfig):
+    kills, chance = pytestconfig.getoption("--kills"), random.Random(0)
+    while kills:
+        folder, exit_code = tmp_path / str(kills), None
+        folder.mkdir()
+        while exit_code is None:
+            with training(*FLAGS, cwd=folder, setup=start) as process:
+                process.join(chance.uniform(0, 6) if kills else SECONDS)
+                exit_code = process.exitcode
+            kills -= exit_code is None
+        assert exit_code == 0
+        assert run_files(folder) == run_files(undisturbed)
+        assert curves(folder) == curves(undisturbed)
+
+
+def test_a_complete_run_that_is_extended_keeps_every_point_of_its_curves(undisturbed, tmp_path):
+    shutil.copytree(undisturbed, tmp_path, dirs_exist_ok=True)
+    flags = (*FLAGS, "--num_epochs", 1.2, "--eval_every", 5)
+    assert run_train(*flags, cwd=tmp_path, setup=start).returncode == 0
+    extended = curves(tmp_path)
+    for name, before in curves(undisturbed).items():
+        assert extended[name][: len(before)] == before
+    assert [step for step, _ in extended["eval/loss"]][-4:] == [47, 50, 55, 57]
+    assert read_json(tmp_path / RUN_DIR / "results.json")["steps"] == 57

@@ -1,107 +1,83 @@
-"""How the net's weights are initialized and trained, in either recipe."""
+"""How the net's weights are initialized: at random, or from a saved run."""
+
+import dataclasses
 
 import numpy as np
 import pytest
 
-from squeezenet_model import SqueezeNetModel, tf
+from base import UserError
+from imagenet.nets import variable_shapes
+from squeezenet_model import tf
 from tests.conftest import short_schedule
-from training.initial_weights import model_scope, standardized_filters
-from training.optimizers import apply_gradients, learning_rate
-from training.recipe import CHAPTER, RECIPES, TUNED
+from tests.small_nets import SmallNet, save_net
+from training.initial_weights import initialize, model_scope
+from training.last_layer import fit_last_layer
+from training.plan import Plan
+from training.recipe import CHAPTER, FINE_TUNED, TUNED
+
+LAST_LAYER = {"final_conv/kernel", "final_conv/bias"}
 
 
-def rates(schedule) -> list[float]:
-    """The learning rate of each step."""
-    with tf.Graph().as_default(), tf.Session() as session:
-        step = tf.placeholder(tf.int64, [])
-        rate = learning_rate(step, schedule)
-        return [session.run(rate, {step: taken}) for taken in range(schedule.total_steps)]
-
-
-class TestTheLearningRate:
-    def test_of_the_tuned_recipe_rises_and_then_falls_linearly_to_zero(self):
-        values = rates(short_schedule(learning_rate=0.8, warm_up_steps=3, total_steps=11))
-        np.testing.assert_allclose(values[:4], [0.2, 0.4, 0.6, 0.8], rtol=1e-6)
-        np.testing.assert_allclose(values[3:], 0.8 * np.arange(8, 0, -1) / 8, rtol=1e-6)
-
-    def test_of_the_chapters_recipe_is_constant(self):
-        schedule = short_schedule(recipe=CHAPTER, learning_rate=1e-3, warm_up_steps=0)
-        np.testing.assert_allclose(rates(schedule), 1e-3)
-
-
-def test_standardized_filters_have_mean_0_and_norm_sqrt_2():
-    kernel = np.random.default_rng(0).standard_normal([3, 3, 4, 8]).astype(np.float32) + 1
-    with tf.Graph().as_default(), tf.Session() as session:
-        filters = session.run(standardized_filters(tf.constant(kernel)))
-    np.testing.assert_allclose(filters.mean((0, 1, 2)), 0, atol=1e-6)
-    np.testing.assert_allclose((filters**2).sum((0, 1, 2)), 2, rtol=1e-5)
-
-
-def weights_after(schedule, steps: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """The net's weights by name after some steps along made-up gradients."""
+def weights_of(recipe, seed=0, plan=None):
+    """The net's initial weights by name, for the plan if there is one."""
     with tf.Graph().as_default(), tf.Session() as session:
         tf.set_random_seed(seed)
-        global_step = tf.train.get_or_create_global_step()
-        with model_scope(schedule.recipe):
-            SqueezeNetModel(8, 8, 3).model_layers(tf.zeros([1, 8, 8, 3]), is_training=False)
-        variables = tf.trainable_variables()
-        rng = np.random.default_rng(0)
-        gradients = [
-            tf.constant(rng.standard_normal(variable.shape), tf.float32) for variable in variables
-        ]
-        rate = learning_rate(global_step, schedule)
-        step = apply_gradients(gradients, variables, rate, schedule.recipe, global_step)
+        with model_scope(recipe):
+            SmallNet(8, 6, 3).model_layers(tf.zeros([1, 6, 6, 3]), is_training=False)
+        if plan:
+            initialize(plan)
         session.run(tf.global_variables_initializer())
-        for _ in range(steps):
-            session.run(step)
-        assert session.run(global_step) == steps
-        return {variable.op.name: session.run(variable) for variable in variables}
+        return session.run({v.op.name: v for v in tf.trainable_variables()})
 
 
-@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
-class TestEitherRecipe:
-    def test_is_determined_by_the_seed(self, recipe):
-        first, second = (weights_after(short_schedule(recipe=recipe), 2) for _ in range(2))
-        other = weights_after(short_schedule(recipe=recipe), 2, seed=1)
-        for name, weight in first.items():
-            assert weight.tobytes() == second[name].tobytes(), name
-        assert (first["conv1/kernel"] != other["conv1/kernel"]).any()
-
-    def test_keeps_the_chapters_names(self, recipe):
-        names = set(weights_after(short_schedule(recipe=recipe), 0))
-        assert {"conv1/kernel", "fire2/expand3x3/bias", "final_conv/bias"} < names
-        assert len(names) == 28
+@pytest.mark.parametrize("recipe", [TUNED, CHAPTER], ids=["standardized", "plain"])
+def test_random_weights_are_a_function_of_the_seed_under_the_chapters_names(recipe):
+    first, same, other = (weights_of(recipe, seed) for seed in (0, 0, 1))
+    assert list(first) == list(variable_shapes(SmallNet, 3))
+    for name, weight in first.items():
+        assert weight.tobytes() == same[name].tobytes(), name
+        assert name.endswith("bias") or (weight != other[name]).all(), name
 
 
-def test_the_tuned_recipe_keeps_every_filter_standardized():
-    for name, weight in weights_after(short_schedule(recipe=TUNED), 2).items():
-        if name.endswith("kernel"):
-            np.testing.assert_allclose((weight**2).sum((0, 1, 2)), 2, rtol=1e-4, err_msg=name)
-        else:
-            assert weight.any(), name
+class TestFromASavedRun:
+    @pytest.fixture
+    def plan(self, tiny_dataset, tmp_path):
+        """A plan to train its net with the chapter's recipe, from the weights of a saved one."""
+        run, schedule = save_net(tmp_path, SmallNet(8, 6, 3)), short_schedule(recipe=CHAPTER)
+        return Plan(run.model, tiny_dataset, schedule, tmp_path / "new", run)
 
+    def saved(self, plan):
+        """The saved weights by name."""
+        reader = tf.train.load_checkpoint(plan.init_from.checkpoint)
+        return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
 
-def test_the_chapters_recipe_is_adam_at_its_defaults():
-    schedule = short_schedule(recipe=CHAPTER, learning_rate=1e-3, warm_up_steps=0)
-    shapes = {"kernel": [1, 1, 2, 3], "bias": [3]}
-    with tf.Graph().as_default(), tf.Session() as session:
-        ours, adams = (
-            [
-                tf.get_variable(f"{owner}/{name}", shape, initializer=tf.ones_initializer())
-                for name, shape in shapes.items()
-            ]
-            for owner in ("ours", "adams")
-        )
-        gradients = [tf.random.normal(shape, seed=0) for shape in shapes.values()]
-        global_step = tf.train.get_or_create_global_step()
-        rate = learning_rate(global_step, schedule)
-        steps = [
-            apply_gradients(gradients, ours, rate, CHAPTER, global_step),
-            tf.train.AdamOptimizer().apply_gradients(zip(gradients, adams, strict=True)),
-        ]
-        session.run(tf.global_variables_initializer())
-        for _ in range(3):
-            session.run(steps)
-        for our, adam in session.run(list(zip(ours, adams, strict=True))):
-            np.testing.assert_array_equal(our, adam)
-            assert (our != 1).all()
+    def test_all_that_fits_is_taken(self, plan, capsys):
+        saved = self.saved(plan)
+        for name, weight in weights_of(CHAPTER, plan=plan).items():
+            np.testing.assert_array_equal(weight, saved[name])
+        assert capsys.readouterr().out == f"initial weights from {plan.init_from.checkpoint}\n"
+
+    def test_a_last_layer_of_other_classes_is_not_taken_even_if_its_shape_fits(self, plan, capsys):
+        plan.init_from.settings["class_names"] = ["x", "y", "z"]
+        saved = self.saved(plan)
+        weights = weights_of(CHAPTER, plan=plan)
+        assert {n for n, weight in weights.items() if (weight != saved[n]).any()} == LAST_LAYER
+        assert ", except for final_conv/kernel, final_conv/bias\n" in capsys.readouterr().out
+
+    def test_fine_tuning_fits_a_new_last_layer_to_the_others(self, plan):
+        plan.init_from.settings["class_names"] = ["x", "y", "z"]
+        plan = dataclasses.replace(plan, schedule=short_schedule(recipe=FINE_TUNED))
+        fitted = fit_last_layer(plan, plan.init_from.checkpoint)
+        weights = weights_of(FINE_TUNED, plan=plan)
+        assert fitted.keys() == LAST_LAYER
+        for name, weight in fitted.items():
+            np.testing.assert_array_equal(weights[name], weight)
+
+    @pytest.mark.parametrize("recipe", ["chapter", "unknown"])
+    def test_a_recipe_that_would_undo_the_weights_is_refused(self, plan, recipe):
+        plan = dataclasses.replace(plan, schedule=short_schedule(recipe=TUNED))
+        plan.init_from.settings["recipe"] = recipe
+        with pytest.raises(UserError, match=r"undoes .*; give --recipe chapter or fine_tuned"):
+            weights_of(TUNED, plan=plan)
+        plan.init_from.settings["recipe"] = "tuned"
+        weights_of(TUNED, plan=plan)

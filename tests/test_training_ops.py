@@ -1,109 +1,107 @@
-"""The operations of the training graph: gradients of 1x1 convolutions, label smoothing."""
+"""The operations of the training graph: gradients of 1x1 convolutions, losses, dropout."""
 
 import contextlib
 
 import numpy as np
 import pytest
 
-from squeezenet_model import SqueezeNetModel, tf
-from training.ops import pointwise_as_matrix_products, smoothed_loss, weighted_loss
+from squeezenet_model import tf
+from training.ops import (
+    pointwise_as_matrix_products,
+    reproducible_dropout,
+    training_loss,
+)
 
 
-def gradients(conv, *, faster: bool) -> list[np.ndarray]:
-    """Of inputs, kernel and bias, for a random loss; conv is a layer as a function of inputs."""
+def gradients(context, kernel_size, **options):
+    """Of inputs, kernel and bias of a convolution for a random loss; then the nodes of its forward
+    pass, and the types of all operations."""
     rng = np.random.default_rng(0)
     with tf.Graph().as_default() as graph, tf.Session() as session:
-        tf.set_random_seed(0)
         inputs = tf.constant(rng.standard_normal([3, 6, 5, 8]), tf.float32)
-        if faster:
-            with pointwise_as_matrix_products():
-                outputs = conv(inputs)
-        else:
-            outputs = conv(inputs)
+        kernel = tf.glorot_uniform_initializer(seed=1)
+        with context():
+            outputs = tf.layers.conv2d(
+                inputs, 4, kernel_size, padding="same", kernel_initializer=kernel, **options
+            )
+        nodes = [(op.name, op.type, [i.name for i in op.inputs]) for op in graph.get_operations()]
         weights = tf.constant(rng.standard_normal(outputs.shape), tf.float32)
         found = tf.gradients(outputs * weights, [inputs, *tf.trainable_variables()])
-        names = {op.type for op in graph.get_operations()}
         session.run(tf.global_variables_initializer())
-        return session.run(found), names
-
-
-def layer(kernel_size, **others):
-    def conv(inputs):
-        kernel = tf.glorot_uniform_initializer(seed=1)
-        return tf.layers.conv2d(
-            inputs, 4, kernel_size, padding="same", kernel_initializer=kernel, name="c", **others
-        )
-
-    return conv
+        return session.run(found), nodes, {op.type for op in graph.get_operations()}
 
 
 @pytest.mark.parametrize(
-    ("kernel_size", "others"),
+    ("kernel_size", "options", "is_pointwise"),
     [
-        ([1, 1], {}),
-        ([1, 1], {"activation": tf.nn.relu}),
-        ([1, 1], {"strides": 2}),
-        ([3, 3], {}),
-        ([1, 3], {}),
+        ([1, 1], {}, True),
+        ([1, 1], {"activation": tf.nn.relu}, True),
+        ([1, 1], {"strides": 2}, False),
+        ([3, 3], {}, False),
+        ([1, 3], {}, False),
     ],
 )
-def test_is_that_of_tensorflow(kernel_size, others):
-    conv = layer(kernel_size, **others)
-    (ours, _), (theirs, _) = (gradients(conv, faster=faster) for faster in (True, False))
+def test_gradients_of_1x1_convolutions_are_tensorflows_by_matrix_products(
+    kernel_size, options, is_pointwise
+):
+    ours, nodes, types = gradients(pointwise_as_matrix_products, kernel_size, **options)
+    theirs, same_nodes, _ = gradients(contextlib.nullcontext, kernel_size, **options)
     for mine, other in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-5)
+    assert nodes == same_nodes
+    assert ("MatMul" in types, "Conv2DBackpropFilter" in types) == (is_pointwise, not is_pointwise)
 
 
-def test_uses_matrix_products_only_for_1x1():
-    _, pointwise = gradients(layer([1, 1]), faster=True)
-    assert "MatMul" in pointwise
-    assert "Conv2DBackpropFilter" not in pointwise
-    for kernel_size, others in (([3, 3], {}), ([1, 1], {"strides": 2})):
-        _, names = gradients(layer(kernel_size, **others), faster=True)
-        assert "Conv2DBackpropFilter" in names
-        assert "MatMul" not in names
+class TestTheLoss:
+    LOGITS = np.random.default_rng(0).standard_normal([4, 3]).astype(np.float32)
+    LABELS = np.array([0, 1, 1, 2])
 
-
-def test_does_not_change_the_forward_pass():
-    def nodes(context):
-        with tf.Graph().as_default() as graph, context():
-            SqueezeNetModel(8, 8, 3).model_layers(tf.zeros([1, 8, 8, 3]), is_training=False)
-            return [
-                (op.name, op.type, [i.name for i in op.inputs]) for op in graph.get_operations()
-            ]
-
-    assert nodes(pointwise_as_matrix_products) == nodes(contextlib.nullcontext)
-
-
-class TestLabelSmoothing:
-    def test_spreads_a_share_of_each_label_over_all_classes(self):
-        rng = np.random.default_rng(0)
-        logits = rng.standard_normal([6, 4]).astype(np.float32)
-        labels = np.arange(6) % 4
+    def evaluated(self, loss):
         with tf.Graph().as_default(), tf.Session() as session:
-            one_hot = tf.one_hot(labels, 4)
-            loss = tf.losses.softmax_cross_entropy(one_hot, logits)
-            expected = tf.losses.softmax_cross_entropy(one_hot, logits, label_smoothing=0.1)
-            ours = smoothed_loss(loss, tf.constant(logits), 0.1)
-            ours, expected = session.run([ours, expected])
-        np.testing.assert_allclose(ours, expected, rtol=1e-5)
+            return session.run(loss())
+
+    def expected(self, smoothing, repeats=1):
+        """TensorFlow's, of images that are there so many times."""
+        labels, logits = (np.repeat(array, repeats, 0) for array in (self.LABELS, self.LOGITS))
+        return self.evaluated(
+            lambda: tf.losses.softmax_cross_entropy(np.eye(3)[labels], logits, 1.0, smoothing)
+        )
 
     @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-    def test_weights_count_an_image_as_if_it_were_there_so_many_times(self, smoothing):
-        rng = np.random.default_rng(0)
-        logits, labels = rng.standard_normal([4, 3]).astype(np.float32), [0, 1, 1, 2]
-        repeats = [3, 1, 1, 0]
-        with tf.Graph().as_default(), tf.Session() as session:
-            weights = np.float32([3, 1, 0])
-            weighted = weighted_loss(tf.constant(logits), tf.constant(labels), weights, smoothing)
-            expected = tf.losses.softmax_cross_entropy(
-                tf.one_hot(np.repeat(labels, repeats), 3),
-                np.repeat(logits, repeats, axis=0),
-                label_smoothing=smoothing,
-            )
-            weighted, expected = session.run([weighted, expected])
-        np.testing.assert_allclose(4 * weighted, 5 * expected, rtol=1e-5)
+    def test_with_label_smoothing_is_tensorflows(self, smoothing):
+        plain = self.expected(0)
+        loss = self.evaluated(
+            lambda: training_loss(tf.constant(plain), self.LOGITS, self.LABELS, smoothing)
+        )
+        assert loss == pytest.approx(self.expected(smoothing), rel=1e-5)
 
-    def test_of_nothing_adds_nothing_to_the_graph(self):
-        loss = object()
-        assert smoothed_loss(loss, None, 0.0) is loss
+    @pytest.mark.parametrize("smoothing", [0.0, 0.1])
+    def test_with_class_weights_counts_an_image_as_if_it_were_there_so_often(self, smoothing):
+        weights = np.float32([3, 1, 0])
+        loss = self.evaluated(
+            lambda: training_loss(0.0, self.LOGITS, self.LABELS, smoothing, weights)
+        )
+        assert 4 * loss == pytest.approx(5 * self.expected(smoothing, [3, 1, 1, 0]), rel=1e-5)
+
+
+class TestDropout:
+    def mask(self, *, seed=0, step=0, first_image=0, shape=(6, 3, 3, 40)):
+        with tf.Graph().as_default(), tf.Session() as session:
+            step = tf.constant(step, tf.int64)
+            return session.run(reproducible_dropout(tf.ones(shape), seed, step, first_image))
+
+    def test_doubles_one_half_of_the_values_and_zeroes_the_other(self):
+        mask = self.mask(shape=(50, 6, 6, 256))
+        assert set(np.unique(mask)) == {0, 2}
+        assert mask.mean() == pytest.approx(1, abs=0.01)
+        np.testing.assert_allclose(mask.mean(axis=0), 1, atol=0.8)  # no place is always dropped
+
+    def test_is_a_function_of_seed_step_and_image(self):
+        masks = [self.mask(seed=seed, step=step) for seed in (0, 1) for step in (0, 1, 2**40)]
+        assert len({image.tobytes() for mask in masks for image in mask}) == 6 * 6
+        np.testing.assert_array_equal(self.mask(seed=1, step=2**40), masks[-1])
+
+    def test_gives_a_tower_the_masks_of_its_own_images(self):
+        np.testing.assert_array_equal(
+            self.mask(first_image=2, shape=(4, 3, 3, 40)), self.mask()[2:]
+        )

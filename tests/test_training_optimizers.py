@@ -1,78 +1,64 @@
-"""Muon: orthogonal steps."""
+"""The optimizers: Muon's orthogonal steps, and the learning rate."""
 
 import numpy as np
 import pytest
 
 from squeezenet_model import tf
-from training.optimizers import ITERATIONS, MOMENTUM, POLYNOMIAL, MuonOptimizer, orthogonalized
+from tests.conftest import short_schedule
+from training.optimizers import MOMENTUM, MuonOptimizer, learning_rate, orthogonalized
+from training.recipe import CHAPTER
 
 
-def run(tensor):
-    with tf.Session() as session:
-        return session.run(tensor)
+def jordans(matrix: np.ndarray) -> np.ndarray:
+    """The iteration as K. Jordan has published it."""
+    x = matrix / (np.linalg.norm(matrix) + 1e-7)
+    for _ in range(5):
+        gram = x @ x.T
+        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+    return x
 
 
+@pytest.mark.parametrize("scale", [0, 0.1, 10])
 @pytest.mark.parametrize("shape", [(288, 128), (27, 64), (32, 32), (1, 5), (5, 1)])
-class TestOrthogonalization:
-    def test_makes_all_singular_values_nearly_equal(self, shape):
-        matrix = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-        with tf.Graph().as_default():
-            values = np.linalg.svd(run(orthogonalized(tf.constant(matrix))), compute_uv=False)
-        assert values.min() > 0.6
-        assert values.max() < 1.3
-
-    def test_keeps_the_singular_vectors(self, shape):
-        matrix = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-        left, _, right = np.linalg.svd(matrix, full_matrices=False)
-        with tf.Graph().as_default():
-            turned = left.T @ run(orthogonalized(tf.constant(matrix))) @ right.T
-        np.testing.assert_allclose(turned, np.diag(np.diag(turned)), atol=1e-3)
-
-    def test_does_not_depend_on_the_norm(self, shape):
-        matrix = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-        with tf.Graph().as_default():
-            one, tenth = (run(orthogonalized(tf.constant(s * matrix))) for s in (1, 0.1))
-        np.testing.assert_allclose(one, tenth, atol=1e-4)
-
-    def test_is_the_iteration_of_jordan(self, shape):
-        matrix = np.random.default_rng(0).standard_normal(shape)
-        x = matrix / np.linalg.norm(matrix)
-        a, b, c = POLYNOMIAL
-        for _ in range(ITERATIONS):
-            gram = x @ x.T
-            x = a * x + (b * gram + c * gram @ gram) @ x
-        with tf.Graph().as_default():
-            ours = run(orthogonalized(tf.constant(matrix, tf.float32)))
-        np.testing.assert_allclose(ours, x, atol=1e-4)
-
-    def test_of_zero_is_zero(self, shape):
-        with tf.Graph().as_default():
-            assert not run(orthogonalized(tf.zeros(shape))).any()
+def test_a_matrix_is_orthogonalized_by_jordans_iteration(shape, scale):
+    matrix = scale * np.random.default_rng(0).standard_normal(shape)
+    with tf.Graph().as_default(), tf.Session() as session:
+        ours = session.run(orthogonalized(tf.constant(matrix, tf.float32)))
+    np.testing.assert_allclose(ours, jordans(matrix), atol=1e-4)
 
 
-class TestTheOptimizer:
-    @pytest.mark.parametrize("shape", [(3, 3, 4, 8), (1, 1, 4, 16)])
-    def test_moves_a_kernel_by_its_orthogonalized_momentum(self, shape):
-        rng = np.random.default_rng(0)
-        gradients = rng.standard_normal([2, *shape]).astype(np.float32)
-        with tf.Graph().as_default(), tf.Session() as session:
-            kernel = tf.get_variable("kernel", shape, initializer=tf.zeros_initializer())
-            gradient = tf.placeholder(tf.float32, shape)
-            step = MuonOptimizer(0.1).apply_gradients([(gradient, kernel)])
-            session.run(tf.global_variables_initializer())
-            expected, momentum = 0.0, 0.0
-            for value in gradients:
-                session.run(step, {gradient: value})
-                momentum = MOMENTUM * momentum + value
-                ahead = MOMENTUM * momentum + value
-                matrix = tf.constant(ahead.reshape(-1, shape[-1]), tf.float32)
-                length = 0.1 * max(1, shape[-1] / np.prod(shape[:-1])) ** 0.5
-                expected -= length * session.run(orthogonalized(matrix)).reshape(shape)
-            np.testing.assert_allclose(session.run(kernel), expected, atol=1e-4)
+@pytest.mark.parametrize("shape", [(3, 3, 4, 8), (1, 1, 4, 16)])
+def test_muon_moves_a_kernel_by_its_orthogonalized_momentum(shape):
+    gradients = np.random.default_rng(0).standard_normal([2, *shape])
+    expected, momentum = 0.0, 0.0
+    with tf.Graph().as_default(), tf.Session() as session:
+        kernel = tf.get_variable("conv1/kernel", shape, initializer=tf.zeros_initializer())
+        gradient = tf.placeholder(tf.float32, shape)
+        step = MuonOptimizer(0.1).apply_gradients([(gradient, kernel)])
+        saved = [variable.op.name for variable in tf.global_variables()]
+        assert saved == ["conv1/kernel", "conv1/kernel/Muon"]
+        session.run(tf.global_variables_initializer())
+        for value in gradients:
+            session.run(step, {gradient: value})
+            momentum = MOMENTUM * momentum + value
+            ahead = (MOMENTUM * momentum + value).reshape(-1, shape[-1])
+            length = 0.1 * max(1, shape[-1] / len(ahead)) ** 0.5
+            expected -= length * jordans(ahead).reshape(shape)
+        np.testing.assert_allclose(session.run(kernel), expected, atol=1e-4)
 
-    def test_keeps_its_momentum_in_a_slot_that_checkpoints_hold(self):
-        with tf.Graph().as_default():
-            kernel = tf.get_variable("fire1/squeeze/kernel", [1, 1, 4, 8])
-            MuonOptimizer(0.1).apply_gradients([(tf.ones(kernel.shape), kernel)])
-            names = [variable.op.name for variable in tf.global_variables()]
-        assert names == ["fire1/squeeze/kernel", "fire1/squeeze/kernel/Muon"]
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        (
+            short_schedule(learning_rate=0.8, warm_up_steps=3, total_steps=8),
+            [0.2, 0.4, 0.6, 0.8, 0.64, 0.48, 0.32, 0.16],
+        ),
+        (short_schedule(recipe=CHAPTER, warm_up_steps=0, total_steps=3), [0.01] * 3),
+    ],
+    ids=["rises and falls linearly", "is constant in the chapter's recipe"],
+)
+def test_the_learning_rate(schedule, expected):
+    with tf.Graph().as_default(), tf.Session() as session:
+        rate = learning_rate(tf.range(schedule.total_steps), schedule)
+        np.testing.assert_allclose(session.run(rate), expected, rtol=1e-6)

@@ -1,235 +1,142 @@
-"""The towers: the results of one net, the names of one net, reproducible dropout masks."""
+"""One training step: the result of one net, whatever the number of towers."""
 
-import dataclasses
+import functools
 
 import numpy as np
 import pytest
 
-from squeezenet_model import SqueezeNetModel, tf
+import data
+from base.runtime import session_config
+from imagenet.nets import variable_shapes
+from squeezenet_model import tf
 from tests.conftest import short_schedule
-from training.input_pipeline import Batch
-from training.ops import reproducible_dropout, with_reproducible_dropout
-from training.recipe import CHAPTER, FINE_TUNED, RECIPES, towers_for
-from training.runtime import session_config
+from tests.small_nets import SmallNet
+from training import step as step_module
+from training.input_pipeline import TrainingBatches, standardized
+from training.ops import reproducible_dropout, with_dropout
+from training.plan import Plan
+from training.recipe import CHAPTER, FINE_TUNED, TUNED
+from training.scope_scalars import kernel_scopes
 from training.step import build_training_step
 
 
-class SmallNet(SqueezeNetModel):
-    FIRE_PARAMS_1 = ((4, 8, "fire1"),)
-    FIRE_PARAMS_2 = ((4, 8, "fire2"),)
+@pytest.fixture
+def train(tiny_dataset):
+    """A function that takes some steps; returns their values, and the weights by name before and
+    after them."""
 
-
-def train_two_steps(
-    towers: int, class_weights: list[float] | None = None, **changes
-) -> tuple[dict[str, np.ndarray], list]:
-    """Weights by name after two steps on a batch of 8, and each step's values."""
-    rng = np.random.default_rng(0)
-    crops = rng.integers(0, 256, [8, 3 * 8 * 8]).astype(np.float32)
-    labels = rng.integers(0, 3, 8).astype(np.int32)
-    with tf.Graph().as_default(), tf.Session() as session:
-        tf.set_random_seed(0)
-        global_step = tf.train.get_or_create_global_step().read_value()
-        batch = Batch(global_step, tf.constant(crops), tf.constant(labels))
-        schedule = short_schedule(num_towers=towers, batch_size=8, **changes)
-        if class_weights is not None:
-            class_weights = np.float32(class_weights)
-        step = build_training_step(SmallNet(8, 8, 3), batch, schedule, class_weights=class_weights)
-        session.run(tf.global_variables_initializer())
-        values = [session.run(step) for _ in range(2)]
-        names = [variable.op.name for variable in tf.trainable_variables()]
-        weights = session.run(tf.trainable_variables())
-    return dict(zip(names, weights, strict=True)), values
-
-
-@pytest.fixture(scope="module")
-def one_tower():
-    return train_two_steps(1)
-
-
-@pytest.mark.parametrize("towers", [2, 4, 8])
-def test_several_towers_take_the_same_steps_as_one(one_tower, towers):
-    weights, values = train_two_steps(towers)
-    assert list(weights) == list(one_tower[0])
-    for name, weight in weights.items():
-        np.testing.assert_allclose(weight, one_tower[0][name], atol=1e-5, err_msg=name)
-    for numbers, same in zip(values, one_tower[1], strict=True):
-        np.testing.assert_allclose(numbers[:5], same[:5], rtol=1e-5)
-
-
-class TestClassWeights:
-    """For each recipe, the chapter's own step and its label smoothing included."""
-
-    @pytest.fixture(params=RECIPES.values(), ids=RECIPES)
-    def recipe(self, request):
-        rate = request.param.learning_rate
-        return {"recipe": request.param, "learning_rate": rate, "warm_up_steps": 0}
-
-    def test_of_1_change_nothing(self, recipe):
-        weights, values = train_two_steps(1, [1, 1, 1], **recipe)
-        others, same = train_two_steps(1, **recipe)
-        for name, weight in weights.items():
-            np.testing.assert_allclose(weight, others[name], atol=1e-5, err_msg=name)
-        np.testing.assert_allclose(values[1][:5], same[1][:5], rtol=1e-4)
-
-    def test_change_the_gradients_but_not_what_is_reported(self, recipe):
-        (_, plain), (_, doubled) = (train_two_steps(1, w, **recipe) for w in (None, [2, 2, 2]))
-        assert doubled[0][:4] == pytest.approx(plain[0][:4], rel=1e-5)
-        assert doubled[0].gradient_norm == pytest.approx(2 * plain[0].gradient_norm, rel=1e-4)
-
-    def test_act_on_several_towers_as_on_one(self, recipe):
-        (one, values), (four, others) = (train_two_steps(n, [3, 0.5, 0], **recipe) for n in (1, 4))
-        for name, weight in one.items():
-            np.testing.assert_allclose(weight, four[name], atol=1e-4, err_msg=name)
-        np.testing.assert_allclose(values[0][:5], others[0][:5], rtol=1e-4)
-
-
-@pytest.mark.parametrize("towers", [1, 4])
-def test_a_repeated_run_is_identical_bit_for_bit(towers):
-    (first, _), (second, _) = train_two_steps(towers), train_two_steps(towers)
-    for name, weight in first.items():
-        assert weight.tobytes() == second[name].tobytes(), name
-
-
-def test_the_variables_keep_the_chapters_names(one_tower):
-    assert "fire1/expand3x3/kernel" in one_tower[0]
-    assert not any("tower" in name for name in one_tower[0])
-
-
-def test_steps_are_counted_from_1(one_tower):
-    assert [values.step for values in one_tower[1]] == [1, 2]
-
-
-@pytest.mark.parametrize(
-    ("batch_size", "cores", "towers"),
-    [
-        *((128, 2, 4), (64, 2, 2), (100, 2, 2), (256, 2, 8), (65_536, 2, 16)),  # of 32 or more
-        *((128, 8, 8), (128, 6, 4), (32, 2, 2), (32, 8, 4), (128, 64, 16)),  # one a core
-        *((1, 8, 1), (15, 8, 1), (97, 8, 1)),  # no way to share them
-    ],
-)
-def test_the_default_number_of_towers(batch_size, cores, towers):
-    assert towers_for(batch_size, cores) == towers
-
-
-@pytest.mark.parametrize(
-    ("batch_size", "num_gpus", "towers"), [(128, 1, 1), (128, 8, 8), (100, 3, 2), (1, 2, 1)]
-)
-def test_gpus_get_one_each(batch_size, num_gpus, towers):
-    assert towers_for(batch_size, cores=64, num_gpus=num_gpus) == towers
-
-
-class TestOnSeveralGpus:
-    """The placement of the graph, tested without GPUs."""
-
-    @pytest.fixture
-    def graph(self):
-        with tf.Graph().as_default() as graph:
-            batch = Batch(
-                tf.constant(0, tf.int64), tf.zeros([8, 3 * 8 * 8]), tf.zeros([8], tf.int32)
-            )
-            schedule = short_schedule(num_towers=4, num_gpus=2, batch_size=8)
-            self.step = build_training_step(SmallNet(8, 8, 3), batch, schedule)
-            yield graph
-
-    def test_towers_go_to_the_gpus_in_turn(self, graph):
-        for tower in range(4):
-            for name in (
-                "fire1/squeeze/Conv2D",
-                "gradients/tower_*/fire1/squeeze/Conv2D_grad/MatMul",
-            ):
-                name = f"tower_{tower}/{name}".replace("*", str(tower))
-                device = graph.get_operation_by_name(name).device
-                assert device == f"/device:GPU:{tower % 2}", name
-
-    def test_variables_stay_on_the_cpu(self, graph):
-        devices = {variable.device for variable in tf.global_variables()}
-        assert devices <= {"", "/device:CPU:0"}
-        assert tf.trainable_variables()[0].device == "/device:CPU:0"
-
-    def test_they_also_run_on_a_machine_without_gpus(self, graph):
-        with tf.Session(config=session_config()) as session:
+    def function(steps=2, build=build_training_step, **changes):
+        schedule = short_schedule(batch_size=8, **changes)
+        rng = np.random.default_rng(0)
+        with tf.Graph().as_default(), tf.Session(config=session_config()) as session:
+            batches = TrainingBatches(tiny_dataset, schedule)
+            plan = Plan(SmallNet(8, 6, 3), tiny_dataset, schedule, None)
+            step = build(plan, batches.next_batch)
             session.run(tf.global_variables_initializer())
-            assert session.run(self.step).step == 1
+            weights = {variable.op.name: variable for variable in tf.trainable_variables()}
+            for variable in weights.values():
+                variable.load(rng.normal(scale=0.3, size=variable.shape), session)
+            batches.start_at(session, 0)
+            before = session.run(weights)
+            values = [session.run(step) for _ in range(steps)]
+            return values, before, session.run(weights)
+
+    return function
 
 
-class TestDropout:
-    def mask(self, *, seed=0, step=0, first_image=0, shape=(6, 3, 3, 40)):
-        with tf.Graph().as_default(), tf.Session() as session:
-            return session.run(
-                reproducible_dropout(tf.ones(shape), seed, tf.constant(step, tf.int64), first_image)
-            )
-
-    def test_doubles_one_half_and_zeroes_the_other(self):
-        mask = self.mask(shape=(50, 6, 6, 256))
-        assert set(np.unique(mask)) == {0, 2}
-        assert mask.mean() == pytest.approx(1, abs=0.01)
-        np.testing.assert_allclose(mask.mean(axis=0), 1, atol=0.8)  # no place is always dropped
-
-    def test_is_a_function_of_seed_and_step(self):
-        np.testing.assert_array_equal(self.mask(step=5), self.mask(step=5))
-        assert (self.mask(step=5) != self.mask(step=6)).any()
-        assert (self.mask(seed=1) != self.mask(seed=2)).any()
-
-    def test_gives_a_tower_the_masks_of_its_own_images(self):
-        np.testing.assert_array_equal(
-            self.mask()[2:], self.mask(first_image=2, shape=(4, 3, 3, 40))
-        )
-
-    def test_gives_each_image_a_mask_of_its_own(self):
-        assert len({image.tobytes() for image in self.mask()}) == 6
-
-    def test_does_nothing_outside_training(self):
-        net = with_reproducible_dropout(SmallNet(8, 8, 3), 0, tf.constant(0), 0)
-        inputs = tf.constant(1.0)
-        assert net.custom_dropout(inputs, is_training=False) is inputs
+def assert_close(weights, others, tolerance=1e-5):
+    """Compares weights, and their names in order."""
+    assert list(weights) == list(others)
+    for name, weight in weights.items():
+        np.testing.assert_allclose(weight, others[name], 0, tolerance, err_msg=name)
 
 
-class TestTheChaptersRecipeInOneTower:
-    """The class's own step trains, as run_model_setup builds it; only dropout differs."""
-
-    @staticmethod
-    def nodes(graph) -> dict[str, tuple]:
-        """Type and inputs of each operation by name; without inputs, dropout and initializers."""
-
-        def is_compared(name):
-            others = ("input", "loop_body", "labels", "dropout/", "gradients/dropout/")
-            return not name.startswith(others) and "Initializer" not in name
-
-        return {
-            op.name: (op.type, [i.op.name for i in op.inputs if is_compared(i.op.name)])
-            for op in graph.get_operations()
-            if is_compared(op.name)
-        }
-
-    def test_has_every_node_of_the_chapters_graph_under_its_name(self):
-        with tf.Graph().as_default() as chapter:
-            inputs = tf.placeholder(tf.float32, [8, 8, 8, 3], "input")
-            labels = tf.placeholder(tf.int32, [8], "labels")
-            SmallNet(8, 8, 3).run_model_setup(inputs, labels, is_training=True)
-        with tf.Graph().as_default() as trained:
-            with tf.name_scope("input"):
-                crops, step = tf.zeros([8, 3 * 8 * 8]), tf.zeros([], tf.int64)
-            batch = Batch(step, crops, tf.placeholder(tf.int32, [8], "labels"))
-            schedule = short_schedule(recipe=CHAPTER, learning_rate=1e-3, batch_size=8)
-            build_training_step(SmallNet(8, 8, 3), batch, schedule)
-        ours, theirs = self.nodes(trained), self.nodes(chapter)
-        assert "fire1/expand3x3/Conv2D" in theirs
-        assert "Adam/update_fire1/squeeze/kernel/ResourceApplyAdam" in theirs
-        for name, node in theirs.items():
-            assert ours.get(name) == node, name
+def test_several_towers_take_the_same_steps_as_one(train):
+    (values, _, weights), (same_values, _, same_weights) = train(num_towers=4), train()
+    assert [step.step for step in values] == [1, 2]
+    for step, same in zip(values, same_values, strict=True):
+        np.testing.assert_allclose(step[:5], same[:5], rtol=1e-4)
+    assert_close(weights, same_weights)
+    assert list(weights) == list(variable_shapes(SmallNet, 3))
 
 
-def test_frozen_layers_keep_their_weights_to_the_bit():
-    recipe = dataclasses.replace(FINE_TUNED, frozen=0.5)
-    crops = np.random.default_rng(0).integers(0, 256, [8, 3 * 8 * 8]).astype(np.float32)
-    with tf.Graph().as_default(), tf.Session() as session:
-        global_step = tf.train.get_or_create_global_step().read_value()
-        batch = Batch(global_step, tf.constant(crops), tf.constant([0, 1, 2, 0, 1, 2, 0, 1]))
-        schedule = short_schedule(num_towers=2, batch_size=8, recipe=recipe)
-        step = build_training_step(SmallNet(8, 8, 3), batch, schedule)
-        session.run(tf.global_variables_initializer())
-        before = session.run(tf.trainable_variables())
-        session.run(step)
-        after = session.run(tf.trainable_variables())
-    changed = [old.tobytes() != new.tobytes() for old, new in zip(before, after, strict=True)]
+def test_a_repeated_run_is_identical_bit_for_bit(train):
+    assert_close(train(num_towers=4)[2], train(num_towers=4)[2], tolerance=0)
+
+
+def test_the_chapters_recipe_trains_as_the_class_itself_does(train):
+    """With the class's own train_op; only dropout is replaced by the reproducible one."""
+
+    def build(plan, batch):
+        dropout = functools.partial(reproducible_dropout, seed=0, step=batch.step, first_image=0)
+        net = with_dropout(plan.model, dropout)
+        net.run_model_setup(standardized(batch.crops, net), batch.labels, is_training=True)
+        return net.train_op
+
+    _, before, weights = train(3, recipe=CHAPTER, learning_rate=1e-3, warm_up_steps=0)
+    assert all((weights[name] != before[name]).any() for name in weights)
+    assert_close(weights, train(3, build)[2], 1e-6)
+
+
+def test_the_tuned_recipe_keeps_every_filter_at_mean_0_and_norm_sqrt_2(train):
+    for name, weight in train(recipe=TUNED)[2].items():
+        if name.endswith("kernel"):
+            np.testing.assert_allclose(weight.sum((0, 1, 2)), 0, atol=1e-4, err_msg=name)
+            np.testing.assert_allclose((weight**2).sum((0, 1, 2)), 2, rtol=1e-4, err_msg=name)
+
+
+def test_frozen_layers_keep_their_weights_to_the_bit(train):
+    _, before, after = train(num_towers=2, recipe=FINE_TUNED)
+    changed = [weight.tobytes() != before[name].tobytes() for name, weight in after.items()]
     assert changed == [False] * 8 + [True] * 8
+
+
+def test_class_weights_act_on_the_gradients_alone_in_towers_of_any_size(train, monkeypatch):
+    monkeypatch.setattr(data, "class_weights", lambda dataset: np.float32([3, 0.5, 0]))
+    flags = {"recipe": FINE_TUNED, "learning_rate": 1e-3}
+    (plain, _), _, _ = train(**flags)
+    (one, _), _, weights = train(class_weights=True, **flags)
+    (four, _), _, same_weights = train(class_weights=True, num_towers=4, **flags)
+    assert (one.loss, one.accuracy) == pytest.approx((plain.loss, plain.accuracy), rel=1e-5)
+    assert abs(one.gradient_norm / plain.gradient_norm - 1) > 0.1
+    np.testing.assert_allclose(four[:5], one[:5], rtol=1e-4)
+    assert_close(weights, same_weights, 1e-4)
+
+
+def test_norm_change_and_gradient_of_kernels_are_measured_at_summary_steps(train, monkeypatch):
+    """And at the last step; the results stay the same, bit for bit."""
+
+    def build(plan, batch):
+        means = []
+        step = build_training_step(plan, batch, all_reduce=lambda mean: means.append(mean) or mean)
+        assert kernel_scopes() == [v.op.name[:-7] for v in tf.trainable_variables()[::2]]
+        return step, means[0].gradients[::2]
+
+    monkeypatch.setattr(step_module, "SUMMARY_STEPS", 2)
+    ((values, gradients),), before, after = train(1, build, total_steps=1, warm_up_steps=0)
+    norm, kernels = np.linalg.norm, [*after][::2]
+    expected = [
+        (norm(after[name]), norm(after[name] - before[name]) / norm(before[name]), norm(gradient))
+        for name, gradient in zip(kernels, gradients, strict=True)
+    ]
+    np.testing.assert_allclose(values.scope_scalars, expected, rtol=1e-4)
+    values, _, weights = train(5, total_steps=5, num_towers=2)
+    assert [len(step.scope_scalars) for step in values] == [0, 8, 0, 8, 8]
+    monkeypatch.setattr(step_module, "scope_scalars", lambda *_: tf.zeros([0, 3]))
+    assert_close(weights, train(5, total_steps=5, num_towers=2)[2], tolerance=0)
+
+
+def test_towers_go_to_the_gpus_in_turn_and_variables_to_the_cpu(train):
+    def build(plan, batch):
+        step = build_training_step(plan, batch)
+        layer = "fire1/squeeze/Conv2D"
+        for tower in range(4):
+            for name in (layer, f"gradients/tower_{tower}/{layer}_grad/MatMul"):
+                operation = step.loss.graph.get_operation_by_name(f"tower_{tower}/{name}")
+                assert operation.device == f"/device:GPU:{tower % 2}", operation.name
+        assert {variable.device for variable in tf.trainable_variables()} == {"/device:CPU:0"}
+        return step
+
+    # Without GPUs it runs, too.
+    (value,), _, _ = train(1, build, recipe=CHAPTER, num_towers=4, num_gpus=2)
+    assert value.step == 1

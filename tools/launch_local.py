@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 if not __package__:  # started as `python path/to/tools/launch_local.py`
@@ -73,43 +73,54 @@ def run_tasks(workers: int, train_flags: list[str], interruption: Interruption) 
             for index, (name, config) in enumerate(task_configs(workers).items()):
                 processes[name] = start(train_flags, config, index, workers)
             # Threads are started only after the last fork.
-            printing = printers.map(print_lines, processes.keys(), processes.values())
-            code = wait(processes, interruption)
+            printing = {each: printers.submit(print_lines, *each) for each in processes.items()}
+            code = wait(printing, interruption)
         finally:
             for process in processes.values():
                 process.kill()
                 process.wait()
-        list(printing)  # raises what a thread has raised
+    for printed in printing.values():
+        printed.result()  # raises what the thread has raised
     return code
 
 
-def wait(processes: dict[str, subprocess.Popen], interruption: Interruption) -> int:
+def wait(printing: dict[tuple[str, subprocess.Popen], Future], interruption: Interruption) -> int:
     """Waits until all tasks have ended, or GRACE_SECONDS after a failure or a signal.
 
-    Returns the highest exit code of those that ended on their own.
+    Args:
+      printing: the tasks; each has ended when its output is printed.
+
+    Returns:
+      The highest exit code of those that ended on their own.
     """
-    running, codes, deadline = dict(processes), [0], math.inf
+    running, codes, deadline = dict(printing), [0], math.inf
     while running and time.monotonic() < deadline:
         time.sleep(0.1)
         if interruption.received and deadline == math.inf:
             deadline = time.monotonic() + GRACE_SECONDS
-            for process in running.values():
+            for _, process in running:
                 process.send_signal(STOP)
-        for name, code in [(name, process.poll()) for name, process in running.items()]:
-            if code is not None:
-                del running[name]
-                codes.append(code if code >= 0 else 128 - code)
+        for name, process in [each for each, printed in running.items() if printed.done()]:
+            del running[name, process]
+            code = process.returncode
+            codes.append(code if code >= 0 else 128 - code)
             if code and not interruption.received:
                 deadline = min(deadline, time.monotonic() + GRACE_SECONDS)
-                how = f"exit code {code}" if code > 0 else f"killed by {signal.Signals(-code).name}"
-                report(f"{name} ended: {how}")
-    if running:
-        report(f"killed because they did not exit on their own: {', '.join(running)}")
+                report(
+                    f"{name} ended: exit code {code}"
+                    if code > 0
+                    else f"{name} ended: killed by {signal.Signals(-code).name}"
+                )
+    for name, _ in running:
+        report(f"{name} did not exit on its own, and is killed")
     return max(codes)
 
 
 def print_lines(name: str, process: subprocess.Popen) -> None:
-    """Prints a task's output. If nobody reads ours, nobody reads the task's, so it ends, too."""
+    """Prints a task's output until the task has ended.
+
+    If nobody reads ours, nobody reads the task's any more, so it ends, too.
+    """
     with process:
         for line in process.stdout or ():
             print(f"[{name}] {line.rstrip()}\n", end="", flush=True)  # in one piece

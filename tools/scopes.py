@@ -19,11 +19,11 @@ from base import UserError, printable
 from base.program import Parser, local_path, run
 from base.runtime import load_tensorflow_quietly
 from imagenet import DEFAULT_NET, ORIGINAL_DIM, RESIZE_DIM, SMALLEST_CROP
+from reporting import figures
 from reporting.console import aligned, percent
 from saved.run_dir import output_dir
+from training.batches import records_to_images
 
-# original_dim, resize_dim, classes
-CIFAR10_SIZES, IMAGENET_SIZES = (32, 24, 10), (ORIGINAL_DIM, RESIZE_DIM, 1_000)
 MAX_IMAGES = 250  # on which filters are dead
 TITLES = (
     *("scope", "output", "parameters", "share", "plain 3x3", "saved"),
@@ -38,36 +38,36 @@ def main(arguments: list[str] | None = None) -> int:
         description="Show a net's variable scopes in numbers, or compare two runs.",
     )
     either = parser.add_mutually_exclusive_group()
-    run_help = "a run's folder, or a checkpoint in one"
     either.add_argument(
         "run",
         nargs="?",
         type=local_path,
-        help=f"{run_help}, or an untrained net: {', '.join(SMALLEST_CROP)} (default: the first)",
+        default=Path(DEFAULT_NET),
+        help="a run's folder, or a checkpoint in one, or an untrained net: "
+        f"{', '.join(SMALLEST_CROP)} (default: the first)",
     )
     either.add_argument(
         "--compare",
         nargs=2,
         type=local_path,
         metavar=("A", "B"),
-        help=f"compare two runs, each {run_help}: their shapes, the distance between their "
-        "weights, and their dead filters; also saved as an image in B's folder",
+        help="compare two runs or checkpoints: their shapes, the distance between their weights, "
+        "and their dead filters; also saved as an image in B's folder",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead; save no image")
-    flags = parser.parse_args(arguments)
-    return run(parser.prog, lambda: show(flags))
+    return run(parser.prog, lambda: show(parser.parse_args(arguments)))
 
 
 def show(flags: argparse.Namespace) -> None:
     """Prints what the flags ask for."""
     load_tensorflow_quietly()
-    from reporting import figures, scopes
+    from reporting.scopes import texts
 
-    content = compare(*flags.compare) if flags.compare else describe(flags.run or DEFAULT_NET)
+    content = compare(*flags.compare) if flags.compare else describe(flags.run)
     if flags.json:
         print(json.dumps(content, indent=2))
     elif isinstance(content, list):
-        print(aligned([TITLES, *map(scopes.texts, content)], left=(0, 6)))
+        print(aligned([TITLES, *map(texts, content)], left=(0, 6)))
     else:
         print(shown(content))
         a, b = Path(content["a"]), Path(content["b"])
@@ -76,82 +76,77 @@ def show(flags: argparse.Namespace) -> None:
             figures.write_image(image, output_dir(b.parent) / f"scopes_compared_with_{other}.png")
 
 
-def describe(path: Path | str) -> list[dict]:
+def describe(path: Path) -> list[dict]:
     """The rows of `reporting.scopes.table` for a run, or for an untrained net."""
     from imagenet.nets import NETS
     from reporting.scopes import modules, table
     from saved.run import load_run
 
-    if str(path) not in NETS or Path(path).exists():
-        return table(modules(load_run(Path(path)).model))
-    sizes = CIFAR10_SIZES if str(path) == DEFAULT_NET else IMAGENET_SIZES
+    if str(path) not in NETS or path.exists():
+        return table(modules(load_run(path).model))
+    # Images and classes of CIFAR-10, or of ImageNet.
+    sizes = (32, 24, 10) if str(path) == DEFAULT_NET else (ORIGINAL_DIM, RESIZE_DIM, 1_000)
     return table(modules(NETS[str(path)](*sizes)))
 
 
 def compare(a: Path, b: Path) -> dict:
-    """The differences between two runs or checkpoints.
+    """The differences between two runs or checkpoints; None for what one of them lacks.
 
     Returns:
       a, b: their checkpoints.
-      scopes: a dictionary per scope with its parameters and output in a and b; None in the one that
-        lacks it.
-      variables: a dictionary per variable with its shape and norm in a and b, and moved, the norm
-        of the difference as a fraction of the norm in a (None if the shapes differ).
-      dead_relus: per convolution, the fraction of filters in a and b that are zero everywhere on
-        up to MAX_IMAGES of the run's test images; left out if those images are not available.
+      scopes: a dictionary per scope with its parameters and output in a and b.
+      variables: one per variable with its shape and norm in a and b, and moved, the norm of the
+        difference as a fraction of the norm in a (None if the shapes differ).
+      dead_relus: one per convolution with the fraction of filters in a and b that are zero on up to
+        MAX_IMAGES of the run's test images; left out if neither run's images are available.
     """
-    runs = measure(a), measure(b)
+    checkpoints, rows, weights, dead = zip(measure(a), measure(b), strict=True)
 
-    def pairs(key: str) -> list[tuple[str, list]]:
-        names = runs[0][key] | runs[1][key]
-        return [(name, [run[key].get(name) for run in runs]) for name in names]
+    def pairs(found: tuple[dict, dict]) -> list[tuple[str, list]]:
+        return [(name, [each.get(name) for each in found]) for name in found[0] | found[1]]
 
     return {
-        "a": runs[0]["checkpoint"],
-        "b": runs[1]["checkpoint"],
+        "a": checkpoints[0],
+        "b": checkpoints[1],
         "scopes": [
             {
                 "scope": scope,
-                "parameters": [row and row["parameters"] for row in rows],
-                "output": [row and row["output"] for row in rows],
+                "parameters": [row and row["parameters"] for row in pair],
+                "output": [row and row["output"] for row in pair],
             }
-            for scope, rows in pairs("rows")
+            for scope, pair in pairs(rows)
         ],
-        "variables": [moved(name, *arrays) for name, arrays in pairs("weights")],
-        "dead_relus": [{"scope": scope, "dead": pair} for scope, pair in pairs("dead")],
+        "variables": [moved(name, *arrays) for name, arrays in pairs(weights)],
+        "dead_relus": [{"scope": scope, "dead": pair} for scope, pair in pairs(dead)],
     }
 
 
-def measure(path: Path) -> dict:
-    """What `compare` needs of a run: its checkpoint; the rows of `reporting.scopes.table` by scope;
-    the weights by name; the fractions of dead filters by convolution, as dead."""
+def measure(path: Path) -> tuple:
+    """A run's checkpoint, and three dictionaries: the rows of `reporting.scopes.table` by scope,
+    the weights by name, the fractions of dead filters by convolution."""
     from reporting.scopes import modules, table
     from saved.run import load_dataset, load_run
-    from training.batches import records_to_images
     from training.inference import batch_size_for, load_net
 
-    run, relus = load_run(path), {}
+    run, dead = load_run(path), {}
     with load_net(run) as net, contextlib.suppress(UserError):  # its images may be elsewhere
         weights = {each.op.name: net.session.run(each) for each in net.variables}
         records = load_dataset(run.settings, may_download=False).test.records
         step = 1 + len(records) // batch_size_for(run.model, MAX_IMAGES)
         relus = net.run(net.relus, records_to_images(records[::step], run.model.original_dim))
-    is_dead = {scope: values.max(axis=(0, 1, 2)) == 0 for scope, values in relus.items()}
-    return {
-        "checkpoint": run.checkpoint,
-        "rows": {row["scope"]: row for row in table(modules(run.model))},
-        "weights": weights,
-        "dead": {scope: float(filters.mean()) for scope, filters in is_dead.items()},
-    }
+        dead = {name: float(np.mean(relu.max(axis=(0, 1, 2)) == 0)) for name, relu in relus.items()}
+    return run.checkpoint, {row["scope"]: row for row in table(modules(run.model))}, weights, dead
 
 
 def moved(name: str, a: np.ndarray | None, b: np.ndarray | None) -> dict:
     """One variable in two checkpoints; None in the one that lacks it."""
     shapes = [None if value is None else list(value.shape) for value in (a, b)]
     norms = [None if value is None else float(np.linalg.norm(value)) for value in (a, b)]
-    distance = None
-    if a is not None and b is not None and a.shape == b.shape and norms[0]:
-        distance = float(np.linalg.norm(b - a)) / norms[0]
+    distance = (
+        float(np.linalg.norm(b - a)) / norms[0]
+        if a is not None and b is not None and a.shape == b.shape and norms[0]
+        else None
+    )
     return {"variable": name, "shape": shapes, "norm": norms, "moved": distance}
 
 
@@ -176,8 +171,10 @@ def shown(comparison: dict) -> str:
             for row in comparison["variables"]
         ),
     ]
-    heading = printable(f"A  {comparison['a']}"), printable(f"B  {comparison['b']}")
-    return "\n".join([*heading, "", aligned(scopes, (0,)), "", aligned(variables, (0,))])
+    return (
+        f"A  {printable(comparison['a'])}\nB  {printable(comparison['b'])}\n\n"
+        f"{aligned(scopes, left=(0,))}\n\n{aligned(variables, left=(0,))}"
+    )
 
 
 def cell(value: list[int] | int | float | None) -> str:

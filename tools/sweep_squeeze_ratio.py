@@ -17,6 +17,7 @@ if not __package__:  # started as `python path/to/tools/sweep_squeeze_ratio.py`
 import data
 from base.program import SMALLEST, Parser, local_path, number, run, seed
 from base.runtime import load_tensorflow_quietly
+from reporting import figures
 from reporting.console import aligned, tensorboard_command
 from saved.run_dir import open_run_dir
 from training.recipe import defaults_for, make_schedule
@@ -24,44 +25,41 @@ from training.recipe import defaults_for, make_schedule
 # The smallest leaves four squeeze filters. With a single one, each 1x1 filter that follows would
 # have one weight, which is zero once filters are standardized to mean 0.
 RATIOS = (0.03125, 0.0625, 0.125, 0.25, 0.5, 1.0)
-NUM_EPOCHS = 4.0
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command.
-
-    Returns:
-      Exit code: 0 when all is done, 2 for a user error, 130 after Ctrl-C, 143 after SIGTERM.
-    """
+    """Runs the command; returns its exit code."""
     parser = Parser(
         prog="python -m tools.sweep_squeeze_ratio",
         description="Train the net at several squeeze ratios; plot accuracy against parameters.",
         epilog="Run the same command again to resume.",
     )
-    add = parser.add_argument
-    add("--dataset", choices=data.names(), default="digits", help="default: %(default)s")
-    add(
+    parser.add_argument(
+        "--dataset", choices=data.names(), default="digits", help="default: %(default)s"
+    )
+    parser.add_argument(
         "--data_dir",
         type=local_path,
-        help="folder with the data set's files (default: data/downloads)",
+        help="folder of the data set's files (default: data/downloads)",
     )
-    add(
+    parser.add_argument(
         "--ratios",
         type=number(float, min(RATIOS), 4),
         nargs="+",
         default=RATIOS,
         help=f"default: {RATIOS}",
     )
-    add(
+    parser.add_argument(
         "--num_epochs",
         type=number(float, SMALLEST, 1_000_000),
-        default=NUM_EPOCHS,
+        default=4.0,
         help="epochs of each run (default: %(default)s, far from convergence)",
     )
-    add("--seed", type=seed, default=0, help="random seed (default: %(default)s)")
-    add("--sweep_dir", type=local_path, help="folder for all runs (default: runs/sweep-<dataset>)")
-    flags = parser.parse_args(arguments)
-    return run(parser.prog, lambda: sweep(flags))
+    parser.add_argument("--seed", type=seed, default=0, help="random seed (default: %(default)s)")
+    parser.add_argument(
+        "--sweep_dir", type=local_path, help="folder for all runs (default: runs/sweep-<dataset>)"
+    )
+    return run(parser.prog, lambda: sweep(parser.parse_args(arguments)))
 
 
 def sweep(flags: argparse.Namespace) -> None:
@@ -78,10 +76,11 @@ def sweep(flags: argparse.Namespace) -> None:
     for ratio in flags.ratios:
         print(f"squeeze ratio {ratio:g}")
         model = SqueezeNetModel(dataset.original_dim, dataset.resize_dim, len(dataset.class_names))
-        model.FIRE_PARAMS_1 = at_ratio(model.FIRE_PARAMS_1, ratio)
-        model.FIRE_PARAMS_2 = at_ratio(model.FIRE_PARAMS_2, ratio)
-        recorded = {"squeeze_ratio": ratio, "data_dir": flags.data_dir and str(flags.data_dir)}
+        for stack in ("FIRE_PARAMS_1", "FIRE_PARAMS_2"):
+            fires = getattr(model, stack)  # a module's expand filters are half 1x1, half 3x3
+            setattr(model, stack, tuple((round(ratio * 2 * n), n, name) for _, n, name in fires))
         run_dir = sweep_dir / f"squeeze_ratio_{ratio:g}"
+        recorded = {"squeeze_ratio": ratio, "data_dir": flags.data_dir and str(flags.data_dir)}
         plan = Plan(model, dataset, schedule, run_dir, recorded=recorded)
         with open_run_dir(run_dir, plan.settings):
             all_results[ratio] = train(plan) or {}
@@ -100,38 +99,27 @@ def sweep(flags: argparse.Namespace) -> None:
     print(f"compare the runs with: {tensorboard_command(sweep_dir)}")
 
 
-def at_ratio(fire_params: tuple, squeeze_ratio: float) -> tuple:
-    """The fire modules with squeeze depths of the ratio times both expand depths together."""
-    return tuple(
-        (round(squeeze_ratio * 2 * expand_depth), expand_depth, name)
-        for _, expand_depth, name in fire_params
-    )
-
-
+@figures.matplotlib_defaults(**{"axes.grid": True, "grid.alpha": 0.3})
 def draw(all_results: dict[float, dict], dataset_name: str, path: Path) -> None:
     """Draws accuracy against parameters into a PNG file, with a point for each ratio."""
-    from reporting.figures import drawn, matplotlib_defaults, new_figure, write_image
-
     points = [(each["parameters"], 100 * each["accuracy"]) for each in all_results.values()]
-    ends = [each["accuracy_interval_95"] for each in all_results.values()]
+    intervals = [each["accuracy_interval_95"] for each in all_results.values()]
     errors = [
-        [abs(100 * end - accuracy) for end, (_, accuracy) in zip(bound, points, strict=True)]
-        for bound in zip(*ends, strict=True)
+        [abs(100 * end - accuracy) for end, (_, accuracy) in zip(ends, points, strict=True)]
+        for ends in zip(*intervals, strict=True)
     ]
-    with matplotlib_defaults():
-        figure, ax = new_figure(7, 4.5)
-        ax.errorbar(*zip(*points, strict=True), yerr=errors, marker="o", capsize=3)
-        for ratio, point in zip(all_results, points, strict=True):
-            ax.annotate(f"{ratio:g}", point, xytext=(6, -12), textcoords="offset points")
-        ax.set(
-            xscale="log",
-            xlabel="parameters (each point: its squeeze ratio)",
-            ylabel="test accuracy in % (95% interval)",
-            title=f"What a larger squeeze ratio brings, and costs ({dataset_name})",
-        )
-        ax.xaxis.set_major_formatter("{x:,.0f}")  # the default is a formula, which is not drawn
-        ax.grid(alpha=0.3)
-        write_image(drawn(figure, 100), path)
+    figure, ax = figures.new_figure(7, 4.5)
+    ax.errorbar(*zip(*points, strict=True), yerr=errors, marker="o", capsize=3)
+    for ratio, point in zip(all_results, points, strict=True):
+        ax.annotate(f"{ratio:g}", point, xytext=(6, -12), textcoords="offset points")
+    ax.set(
+        xscale="log",
+        xlabel="parameters (each point: its squeeze ratio)",
+        ylabel="test accuracy in % (95% interval)",
+        title=f"What a larger squeeze ratio brings, and costs ({dataset_name})",
+    )
+    ax.xaxis.set_major_formatter("{x:,.0f}")  # the default is a formula, which is not drawn
+    figures.write_image(figures.drawn(figure, 100), path)
 
 
 if __name__ == "__main__":

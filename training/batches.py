@@ -36,17 +36,8 @@ def batch_indices(size: int, batch_size: int, seed: int, step: int) -> np.ndarra
 def random_offsets(
     batch_size: int, positions: int, mirrored: bool, seed: int, step: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where one step's images are cropped, and which are flipped.
-
-    Args:
-      batch_size: number of images.
-      positions: number of possible crop offsets along each side.
-      mirrored: whether to flip images, each with probability 0.5.
-      seed, step: determine the result.
-
-    Returns:
-      top, left: int64 [batch_size], 0..positions - 1; flip: bool [batch_size].
-    """
+    """Where one step's images are cropped (top and left, int64 [batch_size], 0..positions - 1), and
+    which are flipped (bool [batch_size]): half of them, if mirrored images keep their class."""
     rng = np.random.default_rng([seed, CROPS, step])
     top, left = rng.integers(0, positions, [2, batch_size])
     return top, left, rng.random(batch_size) < (0.5 if mirrored else 0.0)
@@ -60,45 +51,25 @@ def crop_and_flip(
     left: np.ndarray,
     flip: np.ndarray,
 ) -> np.ndarray:
-    """Crops a square from every record and flips some, directly on the bytes.
-
-    Args:
-      records: uint8 [batch, 3 * dim * dim], channel-major.
-      dim: side of a stored image; crop_dim: side of the square; both in pixels.
-      top, left: int [batch], the square's first row and column.
-      flip: bool [batch], which squares to flip left to right.
-
-    Returns:
-      uint8 [batch, 3 * crop_dim * crop_dim], channel-major.
-    """
-    batch = len(records)
-    images = records.reshape(batch, 3, dim, dim)
+    """Crops a square from every record and flips some left to right, directly on the bytes: uint8
+    [batch, 3 * dim * dim] -> [batch, 3 * crop_dim * crop_dim], channel-major."""
+    images = records.reshape(-1, 3, dim, dim)
     windows = np.lib.stride_tricks.sliding_window_view(images, [crop_dim] * 2, axis=(2, 3))
-    crops = windows[np.arange(batch), :, top, left]
+    crops = windows[np.arange(len(images)), :, top, left]
     crops[flip] = crops[flip, ..., ::-1]
-    return crops.reshape(batch, -1)
+    return crops.reshape(len(images), -1)
 
 
 def batch_at(
     dataset: Dataset, batch_size: int, seed: int, step: int, part: BatchPart = WHOLE_BATCH
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The training batch of one step, or a task's part of it.
-
-    Args:
-      dataset: supplies the training images, the size of the crops, and whether to flip them.
-      batch_size: images per step.
-      seed, step: determine the batch.
-      part: which part of it to return.
-
-    Returns:
-      crops: float32 [N, 3 * resize_dim * resize_dim], 0..255, channel-major; labels: int32 [N].
-    """
+    """The training batch of one step, or a task's part of it: crops, float32
+    [N, 3 * resize_dim * resize_dim], 0..255, channel-major, and labels, int32 [N]."""
     split, dim, crop_dim = dataset.train, dataset.original_dim, dataset.resize_dim
     own = part.of(batch_size)
     indices = batch_indices(len(split.labels), batch_size, seed, step)[own]
     top, left, flip = random_offsets(batch_size, dim - crop_dim + 1, dataset.mirrored, seed, step)
-    records = split.records[indices]
-    crops = crop_and_flip(records, dim, crop_dim, top[own], left[own], flip[own])
+    crops = crop_and_flip(split.records[indices], dim, crop_dim, top[own], left[own], flip[own])
     # Not as bytes: oneDNN cannot transpose uint8 on every CPU, and TensorFlow would log an error.
     return crops.astype(np.float32), split.labels[indices]
 

@@ -17,23 +17,16 @@ class TrainingDied(UserError):
 
 
 class Health:
-    """Checks each training step; raises if training has collapsed.
-
-    Args:
-      num_classes: of the data set; the loss of guessing is ln(num_classes).
-    """
+    """Checks each training step of a net for num_classes classes, whose loss of guessing is
+    ln(num_classes)."""
 
     def __init__(self, num_classes: int):
         self._chance = math.log(num_classes)
         self._stuck_steps = [0] * len(VANISHED)
 
     def check(self, values: TrainingStep) -> None:
-        """Checks one step.
-
-        Raises:
-          TrainingDied: its loss or gradients are not finite, or the net has done no better than
-            guessing, with almost no gradient, for many steps.
-        """
+        """Raises TrainingDied if the step's loss or gradients are not finite, or if the net has
+        done no better than guessing, with almost no gradient, for many steps."""
         for name, value in (("loss", values.loss), ("gradient", values.gradient_norm)):
             if not math.isfinite(value):
                 raise TrainingDied(
@@ -41,9 +34,8 @@ class Health:
                     "checkpoints are kept); train in another --run_dir with a smaller "
                     "--learning_rate."
                 )
-        guesses = abs(values.loss - self._chance) < CHANCE_MARGIN
         for index, (norm, patience) in enumerate(VANISHED):
-            stuck = guesses and values.gradient_norm < norm
+            stuck = abs(values.loss - self._chance) < CHANCE_MARGIN and values.gradient_norm < norm
             self._stuck_steps[index] = self._stuck_steps[index] + 1 if stuck else 0
             if self._stuck_steps[index] >= patience:
                 raise TrainingDied(

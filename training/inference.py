@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,17 +14,12 @@ from saved.run import Run
 from squeezenet_model import SqueezeNetModel
 from training.input_pipeline import preprocessed
 
-CIFAR10_CROP = 24  # side of what the net sees of an image of CIFAR-10, in pixels
-
 
 class InferenceNet(contextlib.AbstractContextManager):
-    """A net in a graph and a session of its own; a context manager that closes the session.
+    """A model's net in a graph and a session of its own, which is closed on exit.
 
     It takes images as they are stored and has the chapter's preprocessing inside. Its operations
     have the chapter's names.
-
-    Args:
-      model: whose net to build.
 
     Attributes:
       model: a copy on which run_model_setup has set probs, predictions, loss and accuracy.
@@ -38,12 +34,14 @@ class InferenceNet(contextlib.AbstractContextManager):
 
     def __init__(self, model: SqueezeNetModel):
         self.model = copy.copy(model)
-        dim = model.original_dim
         with tf.Graph().as_default() as graph:
-            self.images = tf.placeholder(tf.float32, [None, dim, dim, 3], name="images")
+            self.images = tf.placeholder(
+                tf.float32, [None, model.original_dim, model.original_dim, 3], name="images"
+            )
             self.labels = tf.placeholder(tf.int32, [None], name="labels")
-            inputs = self._preprocessed(self.images)
-            self.model.run_model_setup(inputs, self.labels, is_training=False)
+            self.model.run_model_setup(
+                self._preprocessed(self.images), self.labels, is_training=False
+            )
             self.probs = self.model.probs
             self.relus = {
                 operation.name.removesuffix("/Relu"): operation.outputs[0]
@@ -59,11 +57,8 @@ class InferenceNet(contextlib.AbstractContextManager):
         self.session.close()
 
     def restore(self, checkpoint: str) -> None:
-        """Restores the variables of a checkpoint, a path without extension.
-
-        Raises:
-          UserError: the checkpoint is of another net.
-        """
+        """Restores the variables of a checkpoint, a path without extension. Raises UserError if it
+        is of another net."""
         check_fits(checkpoint, self.variables)
         with self.session.graph.as_default():  # or the saver would restore eagerly
             self.saver.restore(self.session, checkpoint)
@@ -75,7 +70,7 @@ class InferenceNet(contextlib.AbstractContextManager):
             logits = self.model.model_layers(self._preprocessed(images), is_training=False)
         return tf.nn.softmax(logits, name="probs")
 
-    def run(self, fetches: Any, images: np.ndarray, labels: np.ndarray | None = None) -> Any:
+    def run(self, fetches: Any, images: np.ndarray, labels: Sequence[int] | np.ndarray = ()) -> Any:
         """The values of some tensors; may be called from several threads at once.
 
         Args:
@@ -83,32 +78,25 @@ class InferenceNet(contextlib.AbstractContextManager):
           images: uint8 or float32 [N, original_dim, original_dim, 3], 0..255.
           labels: int [N], if something fetched depends on them.
         """
-        feed = {self.images: images}
-        return self.session.run(fetches, feed if labels is None else {**feed, self.labels: labels})
-
-    def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """How probable each class is: float32 [N, classes]; images as for `run`."""
-        return self.run(self.probs, images)
+        return self.session.run(fetches, {self.images: images, self.labels: labels})
 
     def _preprocessed(self, images: tf.Tensor) -> tf.Tensor:
         """float32 [N, resize_dim, resize_dim, 3], what the net sees of the images."""
         with tf.name_scope("preprocessing"):
-            channels_first = tf.transpose(images, [0, 3, 1, 2])
-            records = tf.reshape(channels_first, [-1, 3 * self.model.original_dim**2])
+            records = tf.reshape(
+                tf.transpose(images, [0, 3, 1, 2]), [-1, 3 * self.model.original_dim**2]
+            )
             return preprocessed(records, self.model)
 
 
 def load_net(run: Run) -> InferenceNet:
-    """The net of a saved run with the weights of its checkpoint.
-
-    Raises:
-      UserError: the checkpoint does not fit the run's settings.
-    """
+    """The net of a saved run with the weights of its checkpoint. Raises UserError if the checkpoint
+    does not fit the run's settings."""
     net = InferenceNet(run.model)
     net.restore(run.checkpoint)
     return net
 
 
 def batch_size_for(model: SqueezeNetModel, maximum: int) -> int:
-    """How many images to evaluate at once: the maximum at CIFAR-10's size, fewer larger ones."""
-    return max(1, min(maximum, maximum * CIFAR10_CROP**2 // model.resize_dim**2))
+    """How many images to evaluate at once: the maximum of 24 x 24 pixels, fewer larger ones."""
+    return max(1, min(maximum, maximum * 24**2 // model.resize_dim**2))

@@ -7,9 +7,9 @@ import tensorflow.compat.v1 as tf
 from base import UserError, printable
 from training.last_layer import fit_last_layer
 from training.plan import Plan
-from training.recipe import FINE_TUNED, RECIPES, Recipe
+from training.recipe import CHAPTER, FINE_TUNED, RECIPES, Recipe
 
-LAST_LAYER = "final_conv"  # the only layer with one filter per class
+LAST_LAYER = ["final_conv/kernel", "final_conv/bias"]  # alone, it has one filter per class
 
 
 def model_scope(recipe: Recipe) -> tf.variable_scope:
@@ -40,10 +40,7 @@ def standardized_filters(kernel: tf.Tensor) -> tf.Tensor:
 
     S. Qiao et al., "Weight Standardization" (arXiv 1903.10520), with the gain for ReLU of A. Brock
     et al. (arXiv 2101.08692). They standardize a copy of the weights in each forward pass; here the
-    weights themselves stay standardized.
-
-    Args:
-      kernel: float32 [height, width, channels, filters].
+    weights themselves, float32 [height, width, channels, filters], stay standardized.
     """
     centered = kernel - tf.reduce_mean(kernel, [0, 1, 2], keepdims=True)
     return math.sqrt(2) * tf.math.l2_normalize(centered, [0, 1, 2])
@@ -54,15 +51,13 @@ def initialize(plan: Plan) -> None:
 
     Variables whose shapes fit are taken over. The last layer is left out if its classes differ: its
     weights would be wrong, not just useless. Fine-tuning fits a new one to the other layers.
-
-    Raises:
-      UserError: the first step of the recipe would rescale the weights.
+    Raises UserError if the first step of the recipe would rescale the weights.
     """
     run, recipe = plan.init_from, plan.schedule.recipe
     if run is None:
         return
-    trained_with = RECIPES.get(run.settings.get("recipe", ""))
-    if recipe.standardized and not (trained_with and trained_with.standardized):
+    trained_with = RECIPES.get(run.settings.get("recipe", ""), CHAPTER)
+    if recipe.standardized and not trained_with.standardized:
         others = [name for name, other in RECIPES.items() if not other.standardized]
         raise UserError(
             f"--init_from {run.path}: --recipe {recipe.name} would rescale its filters, which "
@@ -71,18 +66,18 @@ def initialize(plan: Plan) -> None:
     same_classes = run.settings["class_names"] == list(plan.dataset.class_names)
     shapes = dict(tf.train.list_variables(run.checkpoint))
     variables = {variable.op.name: variable for variable in tf.trainable_variables()}
-    fitting = {
-        name: variable
+    left_out = [
+        name
         for name, variable in variables.items()
-        if shapes.get(name) == variable.shape.as_list()
-        and (same_classes or not name.startswith(f"{LAST_LAYER}/"))
-    }
-    tf.train.init_from_checkpoint(run.checkpoint, fitting)
-    left_out = [name for name in variables if name not in fitting]
+        if shapes.get(name) != variable.shape.as_list() or (name in LAST_LAYER and not same_classes)
+    ]
+    tf.train.init_from_checkpoint(
+        run.checkpoint, {name: variables[name] for name in variables if name not in left_out}
+    )
     source = run.settings.get("source", run.checkpoint)  # of imported weights
     exceptions = f", except for {', '.join(left_out)}" if left_out else ""
     print(printable(f"initial weights from {source}{exceptions}"), flush=True)
-    if recipe == FINE_TUNED and left_out == [f"{LAST_LAYER}/kernel", f"{LAST_LAYER}/bias"]:
+    if recipe == FINE_TUNED and left_out == LAST_LAYER:
         for name, value in fit_last_layer(plan, run.checkpoint).items():
             # The way tf.train.init_from_checkpoint does it.
             variables[name]._initializer_op = variables[name].assign(value).op

@@ -18,34 +18,19 @@ PREFETCHED_BATCHES = 4  # so that a step never waits for its batch
 
 
 class Batch(NamedTuple):
-    """The tensors of a training batch of N images, or of a task's part of one.
+    """The tensors of a training batch of N images, or of a task's part of one; N is static."""
 
-    Attributes:
-      step: int64 scalar, the number of the batch, starting at 0.
-      crops: float32 [N, 3 * resize_dim * resize_dim], 0..255, channel-major; N is static.
-      labels: int32 [N], index into the class names.
-    """
-
-    step: tf.Tensor
-    crops: tf.Tensor
-    labels: tf.Tensor
+    step: tf.Tensor  # int64 scalar, the number of the batch, starting at 0
+    crops: tf.Tensor  # float32 [N, 3 * resize_dim * resize_dim], 0..255, channel-major
+    labels: tf.Tensor  # int32 [N], index into the class names
 
 
 class TrainingBatches:
-    """The training batches as an endless tf.data pipeline in the default graph.
-
-    Args:
-      dataset: supplies the training split.
-      schedule: supplies batch_size and seed.
-      part: this task's part of each batch.
-
-    Attributes:
-      next_batch: the Batch of the next step.
-    """
+    """The training batches, or a task's part of them, as an endless tf.data pipeline in the default
+    graph; next_batch is the Batch of the next step."""
 
     def __init__(self, dataset: Dataset, schedule: Schedule, part: BatchPart = WHOLE_BATCH):
         self._user_errors: list[UserError] = []
-        size = schedule.batch_size // part.count
 
         def read(step):
             try:
@@ -56,15 +41,16 @@ class TrainingBatches:
 
         def batch(step):
             crops, labels = tf.numpy_function(read, [step], [tf.float32, tf.int32])
-            crops.set_shape([size, 3 * dataset.resize_dim**2])
-            labels.set_shape([size])
+            crops.set_shape([schedule.batch_size // part.count, 3 * dataset.resize_dim**2])
+            labels.set_shape(crops.shape[:1])
             return step, crops, labels
 
         with tf.name_scope("input"):
             self._first_step = tf.placeholder(tf.int64, [], name="first_step")
             steps = tf.data.Dataset.range(self._first_step, np.iinfo(np.int64).max)
-            batches = steps.map(batch).prefetch(PREFETCHED_BATCHES)
-            self._iterator = tf.data.make_initializable_iterator(batches)
+            self._iterator = tf.data.make_initializable_iterator(
+                steps.map(batch).prefetch(PREFETCHED_BATCHES)
+            )
             self.next_batch = Batch(*self._iterator.get_next())
 
     def start_at(self, session: tf.Session, step: int) -> None:
@@ -73,11 +59,8 @@ class TrainingBatches:
 
     @contextlib.contextmanager
     def errors(self) -> Iterator[None]:
-        """In this context, a UserError raised in the pipeline is raised here.
-
-        Raises:
-          UserError: images turn out to be damaged.
-        """
+        """In this context, a UserError raised in the pipeline (a photo can no longer be read) is
+        raised here, too."""
         try:
             yield
         except tf.errors.OpError:
@@ -87,15 +70,10 @@ class TrainingBatches:
 
 
 def standardized(crops: tf.Tensor, model: SqueezeNetModel) -> tf.Tensor:
-    """The rest of `image_preprocessing` after the crop, for a whole batch at once.
+    """The rest of `image_preprocessing` after the crop, for a whole batch at once: float32
+    [batch, 3 * resize_dim * resize_dim], 0..255 -> [batch, resize_dim, resize_dim, 3].
 
     It uses the model's own evaluation branch, in which an image of the crop's size stays uncropped.
-
-    Args:
-      crops: float32 [batch, 3 * resize_dim * resize_dim], 0..255, channel-major.
-
-    Returns:
-      float32 [batch, resize_dim, resize_dim, 3].
     """
     cropped_model = copy.copy(model)
     cropped_model.original_dim = model.resize_dim
@@ -103,15 +81,8 @@ def standardized(crops: tf.Tensor, model: SqueezeNetModel) -> tf.Tensor:
 
 
 def preprocessed(records: tf.Tensor, model: SqueezeNetModel) -> tf.Tensor:
-    """`image_preprocessing` for evaluation, for a whole batch at once.
-
-    Args:
-      records: float32 [batch, 3 * original_dim * original_dim], 0..255, channel-major.
-
-    Returns:
-      float32 [batch, resize_dim, resize_dim, 3].
-    """
+    """`image_preprocessing` for evaluation, for a whole batch at once: float32
+    [batch, 3 * original_dim * original_dim], 0..255 -> [batch, resize_dim, resize_dim, 3]."""
     return tf.vectorized_map(
-        lambda record: model.image_preprocessing(record, is_training=False),
-        records,
+        lambda record: model.image_preprocessing(record, is_training=False), records
     )

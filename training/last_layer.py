@@ -12,12 +12,11 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 from tqdm import tqdm
 
-import data
 from base.runtime import session_config, visible_cores
 from data import Dataset
 from training.batches import batch_at, batch_indices
 from training.input_pipeline import standardized
-from training.ops import weighted_loss, with_dropout
+from training.ops import training_loss, with_dropout
 from training.plan import Plan
 
 CROPS_PER_IMAGE = 4
@@ -32,16 +31,11 @@ FIT_LEARNING_RATE = 1e-3  # Adam's default; decays to zero
 
 
 def fit_last_layer(plan: Plan, checkpoint: str) -> dict[str, np.ndarray]:
-    """Trains the last layer of plan.model; the other layers' weights come from a checkpoint.
+    """Trains the last layer of plan.model; the other layers' weights come from a checkpoint. The
+    result is a function of the two, bit for bit.
 
-    The result is a function of the two, bit for bit.
-
-    Returns:
-      The last layer's variables by name: `final_conv/kernel`, float32 [1, 1, channels, classes],
-      and `final_conv/bias`, float32 [classes].
-
-    Raises:
-      UserError: a photo can no longer be read.
+    Returns `final_conv/kernel`, float32 [1, 1, channels, classes], and `final_conv/bias`, float32
+    [classes]. Raises UserError if a photo can no longer be read.
     """
     model, seed = plan.model, plan.schedule.seed
     with tf.Graph().as_default(), tf.Session(config=session_config()) as session:
@@ -54,14 +48,14 @@ def fit_last_layer(plan: Plan, checkpoint: str) -> dict[str, np.ndarray]:
             tf.identity(features, "computed")
             return tf.placeholder(tf.float32, features.shape, "cached")
 
-        inputs = standardized(crops, model)
-        logits = with_dropout(model, cut).model_layers(inputs, is_training=False)
+        logits = with_dropout(model, cut).model_layers(
+            standardized(crops, model), is_training=False
+        )
         computed, cached = map(session.graph.get_tensor_by_name, ("computed:0", "cached:0"))
         *others, kernel, bias = tf.trainable_variables()
         tf.train.init_from_checkpoint(checkpoint, {v.op.name: v for v in others})
         loss, _ = model.loss_and_accuracy(logits, labels)
-        if plan.schedule.class_weights:
-            loss = weighted_loss(logits, labels, data.class_weights(plan.dataset))
+        loss = training_loss(loss, logits, labels, class_weights=plan.class_weights)
         step = tf.train.get_or_create_global_step()
         rate = tf.train.cosine_decay(FIT_LEARNING_RATE, step, FIT_STEPS)
         fit = tf.train.AdamOptimizer(rate).minimize(loss, step, [kernel, bias])
@@ -80,19 +74,11 @@ def fit_last_layer(plan: Plan, checkpoint: str) -> dict[str, np.ndarray]:
 def compute_features(
     session: tf.Session, crops: tf.Tensor, features: tf.Tensor, dataset: Dataset, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Runs the crops of the first training steps through the net, with a progress bar.
-
-    Args:
-      session: holds the net's weights.
-      crops: float32 [N, 3 * resize_dim * resize_dim], the net's input.
-      features: float32 [N, height, width, channels], what to compute from it.
-      dataset, seed: determine the crops.
-
-    Returns:
-      The features, float16 [M, height, width, channels], and the images' labels, int32 [M].
-    """
-    size = len(dataset.train.labels)
-    num_runs = max(1, min(MAX_CROPS, CROPS_PER_IMAGE * size) // CROPS_PER_RUN)
+    """Runs the crops of the first training steps through the net, with a progress bar: from crops,
+    a placeholder, float32 [N, 3 * resize_dim * resize_dim], to the values of features, float16
+    [M, height, width, channels], and the images' labels, int32 [M]."""
+    num_crops = min(MAX_CROPS, CROPS_PER_IMAGE * len(dataset.train.labels))
+    num_runs = max(1, num_crops // CROPS_PER_RUN)
     values = np.empty([num_runs, CROPS_PER_RUN, *features.shape[1:]], np.float16)
     labels = np.empty([num_runs, CROPS_PER_RUN], np.int32)
 
@@ -102,6 +88,5 @@ def compute_features(
 
     with ThreadPoolExecutor(visible_cores()) as threads:  # one batch per core
         runs = threads.map(run, range(num_runs))
-        for _ in tqdm(runs, "features", num_runs, file=sys.stdout, disable=None):
-            pass
+        list(tqdm(runs, "features", num_runs, file=sys.stdout, disable=None))
     return values.reshape(-1, *values.shape[2:]), labels.reshape(-1)

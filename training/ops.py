@@ -1,8 +1,8 @@
 """Operations of the training graph: reproducible dropout, losses, fast 1x1 gradients."""
 
-import contextlib
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -39,13 +39,9 @@ def reproducible_dropout(
     depend on the number of towers.
 
     Args:
-      inputs: float32 [batch, ...], with a static shape.
-      seed: 0 or more.
+      inputs: float32 [batch, ...], with a static shape; the result has the same.
       step: int64 scalar, the number of the batch.
       first_image: index of inputs[0] in the whole batch.
-
-    Returns:
-      float32 of the same shape: each value either doubled or zero.
     """
     with tf.name_scope("dropout"):
         batch, *shape = inputs.shape.as_list()
@@ -59,84 +55,62 @@ def reproducible_dropout(
             alg=PHILOX,
             dtype=tf.int32,
         )
-        random_bytes = tf.reshape(tf.bitcast(words, tf.uint8), [batch, -1])
-        mask = tf.reshape(tf.gather(DROPOUT_MASKS, tf.cast(random_bytes, tf.int32)), [batch, -1])
-        return inputs * tf.reshape(mask[:, : np.prod(shape)], inputs.shape)
+        masks = tf.gather(DROPOUT_MASKS, tf.cast(tf.bitcast(words, tf.uint8), tf.int32))
+        mask = tf.reshape(masks, [batch, -1])[:, : np.prod(shape)]
+        return inputs * tf.reshape(mask, inputs.shape)
 
 
-def smoothed_loss(loss: tf.Tensor, logits: tf.Tensor, smoothing: float) -> tf.Tensor:
-    """The mean cross-entropy with label smoothing; with a smoothing of 0, the loss unchanged.
+def training_loss(
+    loss: tf.Tensor,
+    logits: tf.Tensor,
+    labels: tf.Tensor,
+    smoothing: float = 0.0,
+    class_weights: np.ndarray | None = None,
+) -> tf.Tensor:
+    """What the gradients are of: the mean cross-entropy (loss, as it is if there is nothing to
+    change), with label smoothing, and each image's part multiplied by the weight of its class.
 
     C. Szegedy et al., "Rethinking the Inception Architecture for Computer Vision" (arXiv
-    1512.00567, section 7): a fraction of each label is spread evenly over all classes.
-
-    Args:
-      loss: float32 scalar, the mean cross-entropy of the batch in nats.
-      logits: float32 [batch, classes].
-      smoothing: that fraction, 0..1.
+    1512.00567, section 7): a fraction of each label (smoothing) is spread evenly over all classes.
+    The weights (`data.class_weights`, float32 [classes]) are 1 on average over all images. A batch
+    is not brought to that average, so the mean over the towers is that of one tower with all of it.
     """
+    if class_weights is not None:
+        return tf.losses.softmax_cross_entropy(
+            tf.one_hot(labels, len(class_weights)),
+            logits,
+            weights=tf.gather(class_weights, labels),
+            label_smoothing=smoothing,
+            reduction=tf.losses.Reduction.SUM_OVER_BATCH_SIZE,
+        )
     if smoothing == 0:
         return loss
     with tf.name_scope("label_smoothing"):
         return (1 - smoothing) * loss - smoothing * tf.reduce_mean(tf.nn.log_softmax(logits))
 
 
-def weighted_loss(
-    logits: tf.Tensor, labels: tf.Tensor, class_weights: np.ndarray, smoothing: float = 0.0
-) -> tf.Tensor:
-    """The same loss, but each image's part is multiplied by the weight of its class.
-
-    Args:
-      logits, smoothing: as for `smoothed_loss`.
-      labels: int32 [batch].
-      class_weights: float32 [classes], as `data.class_weights` gives them. They are 1 on average
-        over all images, and a batch is not brought to that average: so the mean over the towers is
-        that of one tower with the whole batch.
-    """
-    return tf.losses.softmax_cross_entropy(
-        tf.one_hot(labels, len(class_weights)),
-        logits,
-        weights=tf.gather(class_weights, labels),
-        label_smoothing=smoothing,
-        reduction=tf.losses.Reduction.SUM_OVER_BATCH_SIZE,
-    )
-
-
 POINTWISE = "PointwiseConv2D"
 
 
-@contextlib.contextmanager
-def pointwise_as_matrix_products() -> Iterator[None]:
+def pointwise_as_matrix_products() -> AbstractContextManager:
     """In this context, tf.gradients computes the gradients of 1x1 convolutions as matrix products.
 
     To a 1x1 convolution, a batch is one matrix, pixels x channels, and its gradients are products
     of such matrices. oneDNN's convolution kernel for the filters' gradient runs at a quarter of the
     speed of its matrix product. The forward convolutions do not change.
     """
-    with tf.get_default_graph().gradient_override_map({"Conv2D": POINTWISE}):
-        yield
+    return tf.get_default_graph().gradient_override_map({"Conv2D": POINTWISE})
 
 
 @tf.RegisterGradient(POINTWISE)
 def conv2d_gradient(op: tf.Operation, grad: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The gradients of a Conv2D operation; those of TensorFlow unless it is 1x1 with stride 1.
-
-    Args:
-      op: its inputs are float32 [batch, height, width, channels], and a kernel.
-      grad: gradient of its output, float32 [batch, height, width, filters].
-
-    Returns:
-      The gradients of the inputs and of the kernel.
-    """
+    """The gradients of a Conv2D operation's inputs, float32 [batch, height, width, channels], and
+    of its kernel; those of TensorFlow unless it is 1x1 with stride 1."""
     inputs, kernel = op.inputs
     height, width, channels, filters = kernel.shape.as_list()
     if (height, width) != (1, 1) or set(op.get_attr("strides")) != {1}:
         return nn_grad._Conv2DGrad(op, grad)
     grad_rows = tf.reshape(grad, [-1, filters])
-    kernel_matrix = tf.reshape(kernel, [channels, filters])
-    inputs_grad = tf.matmul(grad_rows, kernel_matrix, transpose_b=True)
+    inputs_grad = tf.matmul(grad_rows, tf.reshape(kernel, [channels, filters]), transpose_b=True)
     kernel_grad = tf.matmul(tf.reshape(inputs, [-1, channels]), grad_rows, transpose_a=True)
-    return (
-        tf.reshape(inputs_grad, tf.shape(inputs)),
-        tf.reshape(kernel_grad, kernel.shape),
-    )
+    return tf.reshape(inputs_grad, tf.shape(inputs)), tf.reshape(kernel_grad, kernel.shape)

@@ -20,15 +20,12 @@ class MuonOptimizer(tf.train.Optimizer):
     A few directions dominate a kernel's gradient, and hence the steps of momentum and Adam. Muon
     replaces each step by the nearest matrix with equal singular values, so that all directions are
     learned at once. K. Jordan et al., "Muon: An optimizer for hidden layers in neural networks"
-    (2024, kellerjordan.github.io/posts/muon).
-
-    Args:
-      learning_rate: float32 scalar tensor or float; roughly the norm of each filter's step.
-      name: of the operations and the slots.
+    (2024, kellerjordan.github.io/posts/muon). The learning rate, a float32 scalar, is roughly the
+    norm of each filter's step.
     """
 
-    def __init__(self, learning_rate: tf.Tensor | float, name: str = "Muon"):
-        super().__init__(use_locking=False, name=name)
+    def __init__(self, learning_rate: tf.Tensor | float):
+        super().__init__(use_locking=False, name="Muon")
         self._learning_rate = learning_rate
 
     def _create_slots(self, var_list):
@@ -48,18 +45,13 @@ class MuonOptimizer(tf.train.Optimizer):
 
 
 def orthogonalized(matrix: tf.Tensor) -> tf.Tensor:
-    """Approximates the nearest matrix with orthonormal rows or columns, whichever are fewer.
+    """Approximates the nearest matrix with orthonormal rows or columns, whichever are fewer:
+    float32 [rows, columns] -> the same, with singular values between about 0.7 and 1.2, or zero.
 
     A Newton-Schulz iteration: only matrix products, no decomposition. Each iteration multiplies x
     by the polynomial a + b gram + c gram^2 of gram = x x'. Here x is scaled by the fourth root of
     c, which turns this into (gram + shift)^2 + rest: two thirds of the operations. They are so
     small that their number matters.
-
-    Args:
-      matrix: float32 [rows, columns].
-
-    Returns:
-      float32 [rows, columns], whose singular values lie between about 0.7 and 1.2; zero for zero.
     """
     a, b, c = POLYNOMIAL
     rows, columns = matrix.shape.as_list()
@@ -78,20 +70,14 @@ def learning_rate(global_step: tf.Tensor, schedule: Schedule) -> tf.Tensor:
     """Rises linearly over the warm-up; then, if annealed, decays linearly to zero.
 
     A. Defazio et al., "Optimal Linear Decay Learning Rate Schedules and Further Refinements" (arXiv
-    2310.07831), find this better than half a cosine.
-
-    Args:
-      global_step: int64 scalar, number of steps taken so far.
-      schedule: supplies the peak learning_rate and the lengths of both parts.
-
-    Returns:
-      float32 scalar.
+    2310.07831), find this better than half a cosine. From the steps taken so far, an int64 scalar,
+    to a float32 scalar.
     """
     step = tf.cast(global_step, tf.float32)
     fraction = tf.minimum(1.0, (step + 1) / (schedule.warm_up_steps + 1))
     if schedule.recipe.annealed:
-        rest = schedule.total_steps - schedule.warm_up_steps
-        fraction = tf.clip_by_value((schedule.total_steps - step) / rest, 0.0, fraction)
+        left = (schedule.total_steps - step) / (schedule.total_steps - schedule.warm_up_steps)
+        fraction = tf.clip_by_value(left, 0.0, fraction)
     return tf.multiply(schedule.learning_rate, fraction, name="learning_rate")
 
 
@@ -107,7 +93,9 @@ def apply_gradients(
     kernels = [pair for pair in pairs if is_kernel(pair[1])]
     biases = [pair for pair in pairs if not is_kernel(pair[1])]
     kernel_optimizer = MuonOptimizer(rate) if recipe.muon else tf.train.AdamOptimizer(rate)
-    bias_optimizer = tf.train.AdamOptimizer(recipe.bias_rate * rate)
-    steps = [kernel_optimizer.apply_gradients(kernels), bias_optimizer.apply_gradients(biases)]
+    steps = [
+        kernel_optimizer.apply_gradients(kernels),
+        tf.train.AdamOptimizer(recipe.bias_rate * rate).apply_gradients(biases),
+    ]
     with tf.control_dependencies(steps):
         return global_step.assign_add(1, read_value=False)

@@ -4,7 +4,9 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from data import Dataset
+import numpy as np
+
+import data
 from imagenet.nets import describe
 from saved.run import Run
 from squeezenet_model import SqueezeNetModel
@@ -13,23 +15,20 @@ from training.recipe import Schedule
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """A training run.
-
-    Attributes:
-      model: the net to train.
-      dataset: the images to train and evaluate on.
-      schedule: the numbers of the run.
-      run_dir: folder of the run; None in the tasks of a cluster that only compute.
-      init_from: the saved run whose weights a new run starts from; None for random weights.
-      recorded: what else settings.json records, in values that JSON has.
-    """
+    """A training run."""
 
     model: SqueezeNetModel
-    dataset: Dataset
+    dataset: data.Dataset
     schedule: Schedule
-    run_dir: Path | None
-    init_from: Run | None = None
+    run_dir: Path | None  # None in the tasks of a cluster that only compute
+    init_from: Run | None = None  # whose weights a new run starts from; None for random weights
+    # What else settings.json records, in values that JSON has.
     recorded: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def class_weights(self) -> np.ndarray | None:
+        """Float32 [classes], how much an image of each class counts; None if all count the same."""
+        return data.class_weights(self.dataset) if self.schedule.class_weights else None
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -12,29 +12,17 @@ from imagenet import DEFAULT_NET
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How train.py trains the chapter's net.
+    """How train.py trains a net."""
 
-    Attributes:
-      name: its name for --recipe.
-      muon: whether Muon trains the kernels, or Adam, which always trains the biases.
-      standardized: whether each filter is reset to mean 0 and a fixed norm after each step.
-      learning_rate: peak learning rate of the kernels.
-      bias_rate: learning rate of the biases, as a multiple of the kernels'.
-      warm_up_epochs: epochs over which the learning rate rises to its peak.
-      annealed: whether it then decays linearly to zero, or stays constant.
-      label_smoothing: fraction of each label that is spread over all classes, 0..1.
-      frozen: fraction of the layers, counted from the first, that keep their weights, 0..1.
-    """
-
-    name: str
-    muon: bool
-    standardized: bool
-    learning_rate: float
-    bias_rate: float
-    warm_up_epochs: float
-    annealed: bool
-    label_smoothing: float = 0.0
-    frozen: float = 0.0
+    name: str  # its name for --recipe
+    muon: bool  # whether Muon trains the kernels, or Adam, which always trains the biases
+    standardized: bool  # whether each filter is reset to mean 0 and a fixed norm after each step
+    learning_rate: float  # peak learning rate of the kernels
+    bias_rate: float  # learning rate of the biases, as a multiple of the kernels'
+    warm_up_epochs: float  # epochs over which the learning rate rises to its peak
+    annealed: bool  # whether it then decays linearly to zero, or stays constant
+    label_smoothing: float = 0.0  # fraction of each label that is spread over all classes, 0..1
+    frozen: float = 0.0  # fraction of the layers, from the first, that keep their weights, 0..1
 
 
 # The course's own training: `tf.train.AdamOptimizer()` and nothing else.
@@ -84,16 +72,10 @@ RECIPES = {recipe.name: recipe for recipe in (TUNED, CHAPTER, FINE_TUNED)}
 
 
 class Defaults(NamedTuple):
-    """What train.py does unless its flags say otherwise.
+    """What train.py does unless its flags say otherwise."""
 
-    Attributes:
-      num_epochs: passes over the training images.
-      batch_size: images per step.
-      recipe: how the weights are trained.
-    """
-
-    num_epochs: float
-    batch_size: int
+    num_epochs: float  # passes over the training images
+    batch_size: int  # images per step
     recipe: Recipe
 
 
@@ -119,35 +101,20 @@ MAX_TOWERS = 16
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """The numbers of a training run.
+    """The numbers of a training run."""
 
-    Attributes:
-      num_epochs: passes over the training images.
-      batch_size: images per step.
-      total_steps: global_step at which the run is complete.
-      recipe: how the weights are initialized and trained.
-      learning_rate: its peak; overrides the recipe's own.
-      warm_up_steps: steps until the peak is reached.
-      eval_every: steps between checkpoints, each of which is evaluated.
-      num_towers: equal parts of a batch that are processed in parallel; divides batch_size.
-      num_gpus: GPUs to spread the towers over; with 0, TensorFlow places them.
-      seed: 0 or more; determines initial weights, order of the images, crops, flips and dropout.
-      summarize_layers: whether activations and gradients are also recorded for TensorBoard.
-      class_weights: whether to weight each image's part of the loss by how rare its class is.
-    """
-
-    num_epochs: float
-    batch_size: int
-    total_steps: int
-    recipe: Recipe
-    learning_rate: float
-    warm_up_steps: int
-    eval_every: int
-    num_towers: int
-    num_gpus: int = 0
-    seed: int = 0
-    summarize_layers: bool = False
-    class_weights: bool = False
+    num_epochs: float  # passes over the training images
+    batch_size: int  # images per step
+    total_steps: int  # global_step at which the run is complete
+    recipe: Recipe  # how the weights are initialized and trained
+    learning_rate: float  # its peak; overrides the recipe's own
+    warm_up_steps: int  # steps until the peak is reached
+    eval_every: int  # steps between checkpoints, each of which is evaluated
+    num_towers: int  # equal parts of a batch that are processed in parallel; divides batch_size
+    num_gpus: int = 0  # GPUs to spread the towers over; with 0, TensorFlow places them
+    seed: int = 0  # determines initial weights, order of the images, crops, flips and dropout
+    summarize_layers: bool = False  # whether to record activations and gradients for TensorBoard
+    class_weights: bool = False  # whether to weight the loss of an image by how rare its class is
 
     def evaluates_at(self, step: int) -> bool:
         """Whether the checkpoint of a step is evaluated: every eval_every steps, and the last."""
@@ -156,12 +123,7 @@ class Schedule:
 
 @dataclasses.dataclass(frozen=True)
 class BatchPart:
-    """The part of each batch that a task of a cluster trains on.
-
-    Attributes:
-      index: of the task, 0 to count - 1; 0 for a single process.
-      count: number of tasks that train.
-    """
+    """The part of each batch that a task of a cluster trains on: index is 0 to count - 1."""
 
     index: int = 0
     count: int = 1
@@ -192,14 +154,12 @@ def make_schedule(
 
     Args:
       num_images: to train on.
-      defaults: for what is not given.
       given: train.py's flags by name, None for those that are not given; batch_size and num_towers
         are those of one task.
       num_tasks: tasks that train, in a cluster.
       num_gpus: GPUs of this machine.
 
-    Raises:
-      UserError: num_towers does not divide the batch.
+    Raises UserError if num_towers does not divide the batch.
     """
     recipe = RECIPES[given["recipe"]] if given.get("recipe") else defaults.recipe
     batch_size = given.get("batch_size") or defaults.batch_size
@@ -212,7 +172,6 @@ def make_schedule(
         )
     steps_per_epoch = num_images / (batch_size * num_tasks)
     total_steps = max(1, math.ceil(num_epochs * steps_per_epoch))
-    interval = min(MAX_STEPS_BETWEEN_EVALS, math.ceil(total_steps / EVALS_PER_RUN))
     return Schedule(
         num_epochs=num_epochs,
         batch_size=batch_size * num_tasks,
@@ -221,7 +180,8 @@ def make_schedule(
         learning_rate=given.get("learning_rate") or recipe.learning_rate,
         # At most a quarter of the run.
         warm_up_steps=min(round(recipe.warm_up_epochs * steps_per_epoch), total_steps // 4),
-        eval_every=given.get("eval_every") or interval,
+        eval_every=given.get("eval_every")
+        or min(MAX_STEPS_BETWEEN_EVALS, math.ceil(total_steps / EVALS_PER_RUN)),
         num_towers=num_towers,
         num_gpus=num_gpus,
         seed=given.get("seed") or 0,
@@ -231,15 +191,8 @@ def make_schedule(
 
 
 def towers_for(batch_size: int, cores: int, num_gpus: int = 0) -> int:
-    """The default number of towers, which divides the batch evenly.
-
-    One per GPU; without GPUs, one per IMAGES_PER_TOWER images, or one per core if that is more.
-
-    Args:
-      batch_size: images that the towers share.
-      cores, num_gpus: of the machine.
-    """
-    at_least = min(cores, batch_size // MIN_IMAGES_PER_TOWER)
-    on_cores = min(MAX_TOWERS, max(1, at_least, batch_size // IMAGES_PER_TOWER))
-    maximum = num_gpus or on_cores
-    return next(towers for towers in range(maximum, 0, -1) if batch_size % towers == 0)
+    """The default number of towers, which divides the batch evenly: one per GPU; without GPUs, one
+    per IMAGES_PER_TOWER images, or one per core if that is more."""
+    one_per_core = min(cores, batch_size // MIN_IMAGES_PER_TOWER)
+    on_cores = min(MAX_TOWERS, max(1, one_per_core, batch_size // IMAGES_PER_TOWER))
+    return next(n for n in range(num_gpus or on_cores, 0, -1) if batch_size % n == 0)

@@ -20,21 +20,20 @@ def kernel_scopes() -> list[str]:
 def scope_scalars(
     gradients: list[tf.Tensor], train_op: tf.Operation, is_due: tf.Tensor
 ) -> tf.Tensor:
-    """The MEASURES of each kernel in one step.
-
-    The kernels before the step are the values that the forward pass has read anyway, so the step's
-    own operations, and its results bit for bit, stay the same.
+    """The MEASURES of each kernel in one step: float32 [kernels, len(MEASURES)], in the order of
+    `kernel_scopes`; no rows unless is_due.
 
     Args:
-      gradients: one for each trainable variable of the default graph.
-      train_op: the step, which updates these variables.
+      gradients: one for each trainable variable of the default graph, which train_op updates.
       is_due: bool scalar that does not depend on anything the step changes.
-
-    Returns:
-      float32 [kernels, len(MEASURES)], in the order of `kernel_scopes`; [0, len(MEASURES)] if
-      is_due is false.
     """
-    before = forward_reads()
+    # The kernels before the step are those that the convolutions (of the first tower, whose reads
+    # overwrite the others' below) have read anyway: the gradients need them. So the step's own
+    # operations, and its results bit for bit, stay the same.
+    operations = reversed(tf.get_default_graph().get_operations())
+    reads = [operation.inputs[1] for operation in operations if operation.type == "Conv2D"]
+    # A read's own input is the variable's handle.
+    before = {read.op.inputs[0].op.name: read for read in reads}
 
     def measured() -> tf.Tensor:
         rows = []
@@ -42,22 +41,11 @@ def scope_scalars(
             if is_kernel(variable):
                 old, new = before[variable.op.name], variable.read_value()
                 ratio = tf.math.divide_no_nan(tf.norm(new - old), tf.norm(old))
-                rows.append(tf.stack([tf.norm(new), ratio, tf.norm(gradient)]))
+                rows.append([tf.norm(new), ratio, tf.norm(gradient)])
         return tf.stack(rows)
 
     with tf.name_scope("scope_scalars"), tf.control_dependencies([train_op]):
         return tf.cond(is_due, measured, lambda: tf.zeros([0, len(MEASURES)]))
-
-
-def forward_reads() -> dict[str, tf.Tensor]:
-    """The kernels as read by the convolutions of the default graph (the first tower's), by name.
-
-    The gradients of a step need them, so they are read before it changes the variables.
-    """
-    operations = tf.get_default_graph().get_operations()
-    kernels = [operation.inputs[1] for operation in operations if operation.type == "Conv2D"]
-    # A read's own input is the variable's handle. The first tower's reads overwrite the others'.
-    return {kernel.op.inputs[0].op.name: kernel for kernel in reversed(kernels)}
 
 
 def is_kernel(variable: tf.Variable) -> bool:

@@ -12,15 +12,13 @@ from typing import NamedTuple
 
 import tensorflow.compat.v1 as tf
 
-import data
 from base.runtime import tower_device
 from training.initial_weights import model_scope
 from training.input_pipeline import Batch, standardized
 from training.ops import (
     pointwise_as_matrix_products,
     reproducible_dropout,
-    smoothed_loss,
-    weighted_loss,
+    training_loss,
     with_dropout,
 )
 from training.optimizers import apply_gradients, learning_rate
@@ -30,35 +28,22 @@ from training.scope_scalars import SUMMARY_STEPS, scope_scalars
 
 
 class TrainingStep(NamedTuple):
-    """The tensors of one training step; session.run returns their values under the same names.
+    """The tensors of one training step; session.run returns their values under the same names."""
 
-    Attributes:
-      step: int64 scalar, number of steps taken, including this one; fetching it takes the step.
-      loss: float32 scalar, mean cross-entropy of the batch in nats, before the step.
-      accuracy: float32 scalar 0..1, fraction of correct predictions in the batch, with dropout on.
-      learning_rate: float32 scalar, the rate of this step.
-      gradient_norm: float32 scalar, the global norm of this step's gradients.
-      scope_scalars: float32 [kernels, 3], what `scope_scalars` returns; no rows except at summary
-        steps: every SUMMARY_STEPS-th and the last.
-    """
-
-    step: tf.Tensor
-    loss: tf.Tensor
-    accuracy: tf.Tensor
-    learning_rate: tf.Tensor
-    gradient_norm: tf.Tensor
+    step: tf.Tensor  # int64, number of steps taken, including this one; fetching it takes the step
+    loss: tf.Tensor  # float32, mean cross-entropy of the batch in nats, before the step
+    accuracy: tf.Tensor  # float32, fraction of correct predictions, 0..1, with dropout on
+    learning_rate: tf.Tensor  # float32, the rate of this step
+    gradient_norm: tf.Tensor  # float32, the global norm of this step's gradients
+    # float32 [kernels, 3], what `scope_scalars` returns; [0, 3] except at summary steps: every
+    # SUMMARY_STEPS-th and the last.
     scope_scalars: tf.Tensor
 
 
 class BatchResult(NamedTuple):
-    """The gradients, loss and accuracy of a batch, or of a task's part of it.
+    """The gradients, loss and accuracy of a batch, or of a task's part of it."""
 
-    Attributes:
-      gradients: one float32 tensor for each trainable variable.
-      loss, accuracy: as in TrainingStep.
-    """
-
-    gradients: list[tf.Tensor]
+    gradients: list[tf.Tensor]  # one float32 tensor for each trainable variable
     loss: tf.Tensor
     accuracy: tf.Tensor
 
@@ -77,8 +62,7 @@ def build_training_step(
       part: which part of the batch that is.
       all_reduce: averages over the tasks of a cluster; None for a single process.
     """
-    schedule = plan.schedule
-    global_step = tf.train.get_or_create_global_step()
+    schedule, global_step = plan.schedule, tf.train.get_or_create_global_step()
     rate = learning_rate(global_step, schedule)
     mean = build_towers(plan, batch, part.of(schedule.batch_size).start)
     if all_reduce is not None:
@@ -109,36 +93,36 @@ def build_towers(plan: Plan, batch: Batch, first_image: int) -> BatchResult:
     Args:
       first_image: index of the batch's first image in the batch of all tasks.
     """
-    model, schedule = plan.model, plan.schedule
-    num_towers, recipe = schedule.num_towers, schedule.recipe
-    class_weights = data.class_weights(plan.dataset) if schedule.class_weights else None
+    model, schedule, recipe = plan.model, plan.schedule, plan.schedule.recipe
+    num_towers = schedule.num_towers
     towers = []
     inputs = zip(tf.split(batch.crops, num_towers), tf.split(batch.labels, num_towers), strict=True)
     for index, (crops, labels) in enumerate(inputs):
-        dropout = partial(
-            reproducible_dropout,
-            seed=schedule.seed,
-            step=batch.step,
-            first_image=first_image + index * crops.shape[0],
+        net = with_dropout(
+            model,
+            partial(
+                reproducible_dropout,
+                seed=schedule.seed,
+                step=batch.step,
+                first_image=first_image + index * crops.shape[0],
+            ),
         )
-        tower = with_dropout(model, dropout)
         with (
             tf.name_scope(f"tower_{index}"),
             tower_device(index, schedule.num_gpus),
             model_scope(recipe),
             pointwise_as_matrix_products(),
         ):
-            logits = tower.model_layers(standardized(crops, model), is_training=True)
-            loss, accuracy = tower.loss_and_accuracy(logits, labels)
-            if class_weights is None:
-                objective = smoothed_loss(loss, logits, recipe.label_smoothing)
-            else:
-                objective = weighted_loss(logits, labels, class_weights, recipe.label_smoothing)
+            logits = net.model_layers(standardized(crops, model), is_training=True)
+            loss, accuracy = net.loss_and_accuracy(logits, labels)
+            objective = training_loss(
+                loss, logits, labels, recipe.label_smoothing, plan.class_weights
+            )
             variables = tf.trainable_variables()
             num_frozen = round(recipe.frozen * len(variables))
-            gradients = [tf.zeros(variable.shape) for variable in variables[:num_frozen]]
-            gradients += tf.gradients(objective, variables[num_frozen:])
-            towers.append(BatchResult(gradients, loss, accuracy))
+            zeros = [tf.zeros(variable.shape) for variable in variables[:num_frozen]]
+            gradients = tf.gradients(objective, variables[num_frozen:])
+            towers.append(BatchResult(zeros + gradients, loss, accuracy))
     with tf.name_scope("average_gradients"):
         all_gradients, losses, accuracies = zip(*towers, strict=True)
         means = [tf.add_n(parts) / num_towers for parts in zip(*all_gradients, strict=True)]

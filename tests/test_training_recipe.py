@@ -1,0 +1,68 @@
+"""The schedule of a run: its defaults, and what flags change."""
+
+import pytest
+
+from base import UserError
+from imagenet import DEFAULT_NET
+from tests.conftest import short_schedule
+from training.recipe import defaults_for, make_schedule, towers_for
+
+
+@pytest.mark.parametrize(
+    ("dataset", "net", "images", "expected"),
+    [
+        ("digits", DEFAULT_NET, 1_500, ("tuned", 64, 141)),
+        ("cifar10", DEFAULT_NET, 50_000, ("tuned", 128, 10_000)),
+        ("/photos", DEFAULT_NET, 1_000, ("tuned", 128, 235)),
+        ("/photos", "squeezenet1_1", 250, ("fine_tuned", 32, 157)),
+    ],
+)
+def test_the_defaults_of_each_kind_of_run(dataset, net, images, expected):
+    schedule = make_schedule(images, defaults_for(dataset, net), {})
+    assert (schedule.recipe.name, schedule.batch_size, schedule.total_steps) == expected
+    assert schedule.learning_rate == schedule.recipe.learning_rate
+    assert schedule.warm_up_steps <= schedule.total_steps / 4
+    assert schedule.eval_every == min(1_000, -(-schedule.total_steps // 5))
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        *(("num_epochs", 2.5), ("batch_size", 10), ("learning_rate", 0.5), ("eval_every", 3)),
+        *(("num_towers", 8), ("seed", 7), ("summarize_layers", True), ("class_weights", True)),
+    ],
+)
+def test_a_flag_takes_precedence(flag, value):
+    schedule = make_schedule(1_500, defaults_for("digits"), {flag: value, "recipe": "chapter"})
+    assert getattr(schedule, flag) == value
+    assert schedule.recipe.name == "chapter"
+
+
+def test_the_tasks_of_a_cluster_add_up_their_batches():
+    one, four = (make_schedule(1_500, defaults_for("digits"), {}, count) for count in (1, 4))
+    assert four.batch_size == 4 * one.batch_size
+    assert four.total_steps == -(-one.total_steps // 4)
+    assert four.num_towers == one.num_towers
+
+
+def test_towers_that_do_not_divide_the_batch_are_refused():
+    with pytest.raises(UserError, match="--num_towers 5: does not divide the batch size, 64"):
+        make_schedule(1_500, defaults_for("digits"), {"num_towers": 5})
+
+
+def test_checkpoints_are_evaluated_at_regular_steps_and_the_last():
+    schedule = short_schedule(total_steps=10, eval_every=4)
+    assert [step for step in range(1, 11) if schedule.evaluates_at(step)] == [4, 8, 10]
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "cores", "gpus", "towers"),
+    [
+        *((128, 2, 0, 4), (100, 2, 0, 2), (65_536, 2, 0, 16)),  # of 32 images or more
+        *((128, 8, 0, 8), (128, 6, 0, 4), (32, 8, 0, 4), (128, 64, 0, 16)),  # one per core
+        *((1, 8, 0, 1), (15, 8, 0, 1), (97, 8, 0, 1)),  # no way to divide them
+        *((128, 64, 1, 1), (128, 64, 8, 8), (100, 64, 3, 2), (1, 64, 2, 1)),  # one per GPU
+    ],
+)
+def test_the_default_number_of_towers(batch_size, cores, gpus, towers):
+    assert towers_for(batch_size, cores, gpus) == towers
