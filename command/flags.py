@@ -79,7 +79,8 @@ def parse_flags(arguments: list[str] | None = None) -> argparse.Namespace:
     add(
         "--held_out",
         type=number(int, 1, 1_000_000_000),
-        help="evaluate on this many training images, held out, and not on the test set",
+        help="evaluate on this many training images, held out, and not on the test set "
+        "(default: none)",
     )
     add(
         "--num_towers",

@@ -80,6 +80,10 @@ class InferenceNet(contextlib.AbstractContextManager):
         """
         return self.session.run(fetches, {self.images: images, self.labels: labels})
 
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """How probable each class is: float32 [N, classes]; images as for `run`."""
+        return self.run(self.probs, images)
+
     def _preprocessed(self, images: tf.Tensor) -> tf.Tensor:
         """float32 [N, resize_dim, resize_dim, 3], what the net sees of the images."""
         with tf.name_scope("preprocessing"):
