@@ -9,10 +9,6 @@ from base import UserError
 START_SECONDS = 120.0  # to wait for all tasks to start
 JOBS = ("chief", "worker", "evaluator")
 RENAMED_JOBS = {"master": "chief"}  # TF1's older name
-FORM = (
-    '{"cluster": {"chief": ["host:port"], "worker": ["host:port", ...]}, '
-    '"task": {"type": "worker", "index": 0}}'
-)
 # A name, an IPv4 address, or an IPv6 address in brackets. TensorFlow would take a port beyond
 # 65,535 for another one, and wait for a host that cannot exist.
 ADDRESS = re.compile(r"([\w-]{1,63}(\.[\w-]{1,63})*\.?|\[[\da-fA-F:.]+\]):(\d{1,5})", re.ASCII)
@@ -54,7 +50,10 @@ def read_config(text: str | None) -> Config | None:
     except (ValueError, RecursionError) as error:
         raise UserError(f"TF_CONFIG: is not JSON ({error}); correct it, or unset it.") from None
     except (AttributeError, LookupError, TypeError):
-        raise UserError(f"TF_CONFIG: is not of the form {FORM}; correct it, or unset it.") from None
+        raise UserError(
+            'TF_CONFIG: is not of the form {"cluster": {"chief": ["host:port"], "worker": '
+            '["host:port", ...]}, "task": {"type": "worker", "index": 0}}; correct it, or unset it.'
+        ) from None
     if unknown := [name for name in (*jobs, job) if name not in JOBS]:
         raise UserError(
             f"TF_CONFIG: there is no job {unknown[0]!r}, only {', '.join(JOBS)} (parameter servers "

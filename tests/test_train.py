@@ -1,6 +1,7 @@
 """The command from the user's point of view."""
 
 import re
+import shutil
 import time
 from functools import partial
 
@@ -48,12 +49,13 @@ class TestARun:
         indices = {path.name for path in trained.run_dir.glob("model.ckpt*.index")}
         assert indices == {f"model.ckpt-{step}.index" for step in (150, 300, 375)}
 
-    def test_that_is_complete_is_only_evaluated_by_the_same_command(self, trained):
-        before = (trained.run_dir / "results.json").read_bytes()
-        process = train_here(*TRAINED_FLAGS, cwd=trained.run_dir.parents[1])
+    def test_that_is_complete_is_only_evaluated_by_the_same_command(self, trained, tmp_path):
+        shutil.copytree(trained.run_dir, tmp_path / "runs" / "digits")
+        process = train_here(*TRAINED_FLAGS, cwd=tmp_path)
         assert process.returncode == 0
         assert process.stdout.startswith("step 375: test accuracy")
-        assert (trained.run_dir / "results.json").read_bytes() == before
+        results = (tmp_path / "runs" / "digits" / "results.json").read_bytes()
+        assert results == (trained.run_dir / "results.json").read_bytes()
 
     def test_is_reported_on_class_by_class_by_an_evaluation_that_writes_only_a_drawing(
         self, trained
