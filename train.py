@@ -11,7 +11,7 @@ if __name__ == "__main__":  # command/train.py reads the flags, then calls the f
 
     runpy.run_module("command.train", run_name="__main__")
 
-from cluster import ALONE, Cluster
+from cluster.alone import ALONE, Cluster
 from reporting.progress import progress_of
 from saved.checkpoints import Checkpoints
 from squeezenet_model import tf
@@ -40,7 +40,7 @@ def train(plan: Plan, cluster: Cluster = ALONE) -> dict | None:
         tf.Graph().as_default(),
         cluster.device(),
         cluster.interruption() as interruption,
-        Evaluator(plan.model, plan.dataset.evaluation_set) as evaluator,
+        Evaluator(plan.model, plan.dataset.evaluation_set, schedule.precision) as evaluator,
     ):
         # 1. The graph: batch -> towers -> mean gradient -> one step of the optimizers.
         tf.set_random_seed(schedule.seed)
@@ -64,6 +64,7 @@ def train(plan: Plan, cluster: Cluster = ALONE) -> dict | None:
             step = cluster.broadcast(session, step, schedule)
             batches.start_at(session, step)
             progress.started(session)
+            is_interrupted = bool(interruption.received)
 
             # 3. The loop: whatever is shown or written comes from this one session.run.
             while True:
@@ -71,13 +72,14 @@ def train(plan: Plan, cluster: Cluster = ALONE) -> dict | None:
                     evaluation = evaluator.evaluate(checkpoints.newest)
                     progress.evaluated(evaluation, evaluator)
                     checkpoints.keep_best(session, step, evaluation.accuracy)
-                if step >= schedule.total_steps or interruption.received:
+                if step >= schedule.total_steps or is_interrupted:
                     break
                 values = session.run(training_step)
                 step = int(values.step)
                 progress.step_done(values)
                 health.check(values)
-                if plan.run_dir and (schedule.evaluates_at(step) or interruption.received):
+                is_interrupted = bool(interruption.received)
+                if plan.run_dir and (schedule.evaluates_at(step) or is_interrupted):
                     progress.flush()
                     checkpoints.save(session, step)
             cluster.wait_for_all(session)

@@ -10,6 +10,11 @@ from typing import Any, BinaryIO
 from base import UserError
 
 MAX_JSON_BYTES = 16 << 20  # enough for settings with the most classes and the longest names
+MARKER = ".squeezenet"  # an empty file in each folder that this project has made for its output
+ADVICE = {  # what to do about an error of writing
+    errno.ENOSPC: "free some space",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -22,15 +27,22 @@ def open_regular(path: Path) -> BinaryIO:
     return open(path, "rb")
 
 
+def read_bytes(path: Path, max_bytes: int) -> bytes:
+    """The content of a file. Raises OSError if it cannot be read, ValueError if it is larger."""
+    with open_regular(path) as file:
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise ValueError(f"it has more than {max_bytes:,} bytes")
+    return content
+
+
 def read_json(path: Path) -> Any:
     """The content of a JSON file.
 
     Raises OSError if it cannot be read, ValueError if it is not JSON of a plausible size.
     """
-    with open_regular(path) as file:
-        content = file.read(MAX_JSON_BYTES)  # what is cut off there is not JSON
     try:
-        return json.loads(content.decode("utf-8"))
+        return json.loads(read_bytes(path, MAX_JSON_BYTES).decode("utf-8"))
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
@@ -53,7 +65,37 @@ def write_file(path: Path, content: bytes) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             new.unlink(missing_ok=True)
-        raise UserError(
-            f"{path}: cannot be written ({error.strerror}); free some space, fix the permissions, "
-            "or choose another folder."
-        ) from error
+        raise not_written(path, error) from error
+
+
+def not_written(path: Path, error: OSError) -> UserError:
+    """The error for a file or folder that cannot be written, with the advice that fits it."""
+    advice = ADVICE.get(error.errno or 0, "fix the folder or its permissions, or choose another")
+    return UserError(f"{path}: cannot be written ({error.strerror}); {advice}.")
+
+
+def output_folder(path: Path) -> Path:
+    """Makes a folder for output, unless it is there: then it must be empty, or this project's own.
+
+    Raises UserError if it holds anything else, or cannot be made.
+    """
+    try:
+        new = [folder for folder in (path, *path.parents) if not folder.exists()]
+        path.mkdir(parents=True, exist_ok=True)
+        # Folders of earlier versions have no marker, but runs in them or around them.
+        is_own = is_output(path) or is_output(path.parent) or any(path.glob("*/trainer.lock"))
+        if not is_own and any(path.iterdir()):
+            raise UserError(
+                f"{path}: holds files that this project has not written; move them, or give a new "
+                "or an empty folder."
+            )
+        for folder in new or [path]:
+            (folder / MARKER).touch()
+    except OSError as error:
+        raise not_written(path, error) from error
+    return path
+
+
+def is_output(folder: Path) -> bool:
+    """Whether this project has written a folder, which therefore holds no photos to be read."""
+    return (folder / MARKER).exists() or (folder / "trainer.lock").exists()

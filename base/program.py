@@ -120,17 +120,17 @@ def discard_lost_output() -> None:
 class Interruption:
     """Notes that the user or the system wants the process to end; a context manager.
 
-    The first signal is noted in `received`. A second one of the same kind ends the process at once;
-    in a notebook it interrupts the cell instead. A signal that the parent process ignores stays
-    ignored. Outside of the main thread Python allows no handlers.
+    The signal is noted in `received`. A second Ctrl-C ends the process at once; in a notebook it
+    interrupts the cell instead. A signal that the parent process ignores stays ignored. Outside of
+    the main thread Python allows no handlers.
     """
 
-    # Ctrl-C; a request by the system; a closed terminal or lost connection; on Windows, Ctrl-Break.
-    SIGNALS = tuple(
-        number
-        for number in signal.Signals
-        if number.name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
-    )
+    KEYS = ("SIGINT", "SIGBREAK")  # Ctrl-C, and on Windows Ctrl-Break
+    # A request by the system; a closed terminal or lost connection; a batch system's warnings that
+    # the time is up. All of these may come twice: `timeout` and systemd send them to each process
+    # of a group, and their parents pass them on.
+    SENT = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
+    SIGNALS = tuple(getattr(signal, name) for name in (*KEYS, *SENT) if hasattr(signal, name))
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
@@ -155,6 +155,6 @@ class Interruption:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = signal.Signals(number)
-        if self.received.name != "SIGHUP":  # which may come twice, from the shell and the system
+        if self.received.name in self.KEYS:
             again = self._handlers[number] if hasattr(sys, "ps1") else signal.SIG_DFL
             signal.signal(number, again)

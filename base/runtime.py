@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import itertools
 import logging
 import os
 import re
@@ -9,6 +10,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from base import UserError
@@ -16,11 +18,17 @@ from base import UserError
 # The start of a line in TensorFlow's C++ log: severity and date, in either order.
 CHATTER = r"[IWE]\d{4} |[\d-]+ [\d:.]+: [IWE] |WARNING: All log messages before absl"
 
+# Linux's groups of processes, and the files with a group's quota and its period: versions 2 and 1.
+CGROUPS, OWN_CGROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+QUOTAS = ("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+
+BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}  # in /proc/cpuinfo: products at float32's double rate
+
 
 def load_tensorflow_quietly() -> None:
     """Imports TensorFlow, sets it up, and lets it look for devices, without its log messages.
 
-    Raises UserError if TensorFlow, or its tf.layers, is missing.
+    Raises UserError if TensorFlow, its tf.layers, or a folder for temporary files is missing.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # errors reach Python as exceptions
     # An import makes half a million objects, which all stay. Looking through them for garbage again
@@ -35,6 +43,10 @@ def load_tensorflow_quietly() -> None:
         raise UserError(
             f"{' '.join(str(error).split())}; run `pip install -r requirements.txt`, and in a "
             "notebook restart the kernel."
+        ) from error
+    except FileNotFoundError as error:  # TensorFlow itself needs such a folder, too
+        raise UserError(
+            f"{error.strerror}; set TMPDIR to a folder with free space that can be written."
         ) from error
     finally:
         gc.freeze()
@@ -76,9 +88,19 @@ def filtered_stderr(unwanted: str) -> Iterator[None]:
 
 
 def visible_cores() -> int:
-    """The number of cores this process may use."""
+    """The number of cores this process may use: those it may run on, or fewer if it has a quota of
+    their time, as containers do."""
     has_affinity = hasattr(os, "sched_getaffinity")  # not on every system
-    return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    group = CGROUPS
+    with contextlib.suppress(OSError, ValueError):
+        group = CGROUPS / OWN_CGROUP.read_text().rpartition("0::/")[2].strip()
+    for folder, names in itertools.product((group, *group.parents, CGROUPS / "cpu"), QUOTAS):
+        with contextlib.suppress(OSError, ValueError):  # "max" and -1 are no quotas
+            text = " ".join(Path(folder, name).read_text() for name in names)
+            quota, period = map(int, text.split())
+            cores = min(cores, -(-quota // period)) if quota > 0 else cores
+    return cores
 
 
 def session_config() -> Any:
@@ -96,17 +118,11 @@ def session_config() -> Any:
     return config
 
 
-def tower_device(index: int, num_gpus: int) -> contextlib.AbstractContextManager:
-    """Places a tower, by its index: its variables on the CPU, everything else on one of the GPUs.
-
-    With 0 GPUs, TensorFlow places it.
-    """
-    if num_gpus == 0:
-        return contextlib.nullcontext()
-    import tensorflow.compat.v1 as tf
-
-    return tf.device(
-        tf.train.replica_device_setter(
-            ps_tasks=1, ps_device="/cpu:0", worker_device=f"/gpu:{index % num_gpus}"
-        )
-    )
+def fast_precision() -> str:
+    """The precision in which this processor trains faster: "bfloat16" if Linux says that it has
+    instructions for it, else "float32": without them TensorFlow emulates bfloat16, several times
+    slower. (Other systems do not say so in a file, and on ARM TensorFlow does not use them.)"""
+    with contextlib.suppress(OSError):
+        if BFLOAT16_FLAGS.intersection(Path("/proc/cpuinfo").read_text("utf-8").split()):
+            return "bfloat16"
+    return "float32"

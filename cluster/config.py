@@ -8,7 +8,6 @@ from base import UserError
 
 START_SECONDS = 120.0  # to wait for all tasks to start
 JOBS = ("chief", "worker", "evaluator")
-RENAMED_JOBS = {"master": "chief"}  # TF1's older name
 # A name, an IPv4 address, or an IPv6 address in brackets. TensorFlow would take a port beyond
 # 65,535 for another one, and wait for a host that cannot exist.
 ADDRESS = re.compile(r"([\w-]{1,63}(\.[\w-]{1,63})*\.?|\[[\da-fA-F:.]+\]):(\d{1,5})", re.ASCII)
@@ -18,7 +17,8 @@ class Config(NamedTuple):
     """The content of TF_CONFIG.
 
     Attributes:
-      tasks: "host:port" of each task that trains, by its name; the chief is the first.
+      tasks: "host:port" of each task that trains, by its name; the chief is the first. If TF_CONFIG
+        names none, worker 0 is the chief, as it is for TensorFlow.
       name: of this process: "chief", "worker 0" or "evaluator".
       job: of this process, one of JOBS.
     """
@@ -44,9 +44,8 @@ def read_config(text: str | None) -> Config | None:
         if not content.get("cluster"):
             return None
         # list.copy raises a TypeError for anything but a list.
-        jobs = {RENAMED_JOBS.get(j, j): list.copy(own) for j, own in content["cluster"].items()}
+        jobs = {name: list.copy(addresses) for name, addresses in content["cluster"].items()}
         job, index = content["task"]["type"], content["task"]["index"]
-        job = RENAMED_JOBS.get(job, job)
     except (ValueError, RecursionError) as error:
         raise UserError(f"TF_CONFIG: is not JSON ({error}); correct it, or unset it.") from None
     except (AttributeError, LookupError, TypeError):
@@ -66,11 +65,14 @@ def read_config(text: str | None) -> Config | None:
             raise UserError(f"TF_CONFIG: {address!r} is not an address; write it as host:port.")
         if (chiefs + workers).count(address) > 1:
             raise UserError(f"TF_CONFIG: {address} occurs twice; give each task its own port.")
-    if len(chiefs) != 1:
+    names = ["chief"] * len(chiefs) + [f"worker {i}" for i in range(len(workers))]
+    if len(chiefs) > 1 or not names:
         raise UserError(f"TF_CONFIG: the cluster has {len(chiefs)} chiefs; name exactly one.")
+    names[0] = "chief"
     count = 1 if job == "evaluator" else len(jobs.get(job, []))
-    if type(index) is not int or index not in range(count):
+    if str(index) not in map(str, range(count)):  # TensorFlow takes "0", too
         raise UserError(f"TF_CONFIG: there is no {job} {index!r}, only {count}; correct the index.")
-    tasks = {"chief": chiefs[0]} | {f"worker {i}": address for i, address in enumerate(workers)}
-    name = f"worker {index}" if job == "worker" else job
-    return Config(tasks, name, job) if workers or job == "evaluator" else None
+    tasks = dict(zip(names, chiefs + workers, strict=True))
+    name = names[int(index) + len(chiefs)] if job == "worker" else job
+    is_cluster = len(tasks) > 1 or job == "evaluator"
+    return Config(tasks, name, name.split()[0]) if is_cluster else None

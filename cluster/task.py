@@ -2,12 +2,13 @@
 
 import contextlib
 import dataclasses
+import os
 import socket
-import threading
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.pool import ThreadPool
 from typing import Any
 
 from base import Stopped, UserError
@@ -15,7 +16,8 @@ from base.program import Interruption
 from base.runtime import session_config
 from cluster.config import START_SECONDS, Config
 from squeezenet_model import tf
-from training.recipe import BatchPart, Schedule
+from training.plan import Plan
+from training.recipe import PRECISIONS, BatchPart, Schedule
 from training.step import BatchResult, TrainingStep
 
 SILENCE_SECONDS = 90.0  # to wait for a task that does not answer: it is frozen, or cut off
@@ -23,7 +25,7 @@ CLOSED_SECONDS = 5.0  # to wait for one whose port is closed: its process has en
 INTERRUPTED_SECONDS = 15.0  # for the current step to finish after a signal
 REPORT_SECONDS = 30.0  # between two lines that say which tasks are being waited for
 LOOK_SECONDS = 1.0  # between two looks at the other tasks while a step takes long
-DYING_SECONDS = 3.0  # for a process that dies to close its port, too
+DYING_SECONDS = 2.0  # for a process that dies to close its port, too
 RESUME = "start all tasks again to resume from the chief's newest checkpoint"
 # TensorFlow raises these in the other tasks when one is lost, or has been restarted.
 LOST_TASK_ERRORS = (
@@ -31,7 +33,8 @@ LOST_TASK_ERRORS = (
     *(tf.errors.DeadlineExceededError, tf.errors.InternalError, tf.errors.FailedPreconditionError),
 )
 JOB = "train"  # TensorFlow's name for all tasks, the chief and the workers
-REDUCE_KEY, BARRIER_KEY, SCHEDULE_KEY, FIRST_BROADCAST_KEY = 1, 2, 3, 100
+REDUCE_KEY, BARRIER_KEY, PARTING_KEY, SCHEDULE_KEY, PRECISION_KEY = range(1, 6)
+FIRST_BROADCAST_KEY = 100  # of the variables
 
 
 def patience(address: str, timeout: float = 2.0) -> float:
@@ -65,7 +68,8 @@ class SharedInterruption(Interruption):
     def _note(self, number, frame):
         agreed = self.received
         super()._note(number, frame)
-        self.own, self.received, self.since = self.received, agreed, time.monotonic()
+        self.own, self.received = self.received, agreed
+        self.since = self.since or time.monotonic()  # systems may repeat a signal
 
 
 class Task:
@@ -96,6 +100,9 @@ class Task:
 
         Raises UserError if the port is taken, or a task does not start within START_SECONDS.
         """
+        # Whatever proxies the environment names; gRPC prefers this variable to no_proxy.
+        hosts = [address.rpartition(":")[0].strip("[]") for address in self._tasks.values()]
+        os.environ.update(no_grpc_proxy=",".join(hosts))
         try:
             self._server = tf.train.Server(
                 {JOB: list(self._tasks.values())}, JOB, self.part.index, config=self._config
@@ -120,6 +127,14 @@ class Task:
         print(f"{self.name}: training with {', '.join(self._others)}", flush=True)
         yield
         print(f"{self.name}: done", flush=True)
+
+    def adapted(self, plan: Plan) -> Plan:
+        """The plan with the chief's precision: by default each would have its own processor's."""
+        own, interruption = PRECISIONS.index(plan.schedule.precision), SharedInterruption()
+        with tf.Graph().as_default(), self.device(), self.session(interruption) as session:
+            chiefs = session.run(self._from_chief(tf.constant(own, tf.int64), PRECISION_KEY))
+        schedule = dataclasses.replace(plan.schedule, precision=PRECISIONS[chiefs])
+        return dataclasses.replace(plan, schedule=schedule)
 
     def device(self) -> contextlib.AbstractContextManager:
         """Places all operations and variables of this task in this process."""
@@ -164,8 +179,15 @@ class Task:
         return int(session.run(tf.train.get_global_step()))
 
     def wait_for_all(self, session: tf.Session) -> None:
-        """A barrier: when all tasks have reached it, the chief has saved the last step."""
+        """A barrier: when all tasks have reached it, the chief has saved the last step.
+
+        A task must not end while another still needs its answer to pass the barrier. So there is a
+        second one, which all can reach only after they have passed the first; whoever passes it
+        may end, whatever happens to the others there.
+        """
         session.run(self._mean_over_tasks(tf.constant([0.0]), BARRIER_KEY))
+        with contextlib.suppress(UserError):
+            session.run(self._mean_over_tasks(tf.constant([0.0]), PARTING_KEY))
 
     def absent(self) -> dict[str, float]:
         """The other tasks that do not answer, and for how many seconds this is tolerated."""
@@ -199,6 +221,7 @@ class WatchedSession(tf.Session):
     def __init__(self, task: Task, interruption: SharedInterruption, target: str, config: Any):
         super().__init__(target, config=config)
         self._task, self._interruption = task, interruption
+        self._thread = ThreadPool(1)  # for whose end Python does not wait
 
     def run(self, fetches: Any, *feeds: Any, **options: Any) -> Any:
         """As tf.Session.run; a TrainingStep also tells all tasks that one has received a signal.
@@ -223,8 +246,11 @@ class WatchedSession(tf.Session):
         task, interruption = self._task, self._interruption
         started = reported = time.monotonic()
         absent_since: dict[str, float] = {}
-        result = in_thread(super().run, *arguments, **options)
-        while not wait([result], LOOK_SECONDS).done:
+        result = self._thread.apply_async(super().run, arguments, options)
+        while True:
+            result.wait(LOOK_SECONDS)
+            if result.ready():
+                break
             now, absent = time.monotonic(), task.absent()
             absent_since = {name: absent_since.get(name, now) for name in absent}
             if lost := [n for n, limit in absent.items() if now - absent_since[n] >= limit]:
@@ -238,22 +264,8 @@ class WatchedSession(tf.Session):
                 reported = now
                 print(f"{task.name}: waiting for {whom}", flush=True)
         try:
-            return result.result()
+            return result.get()
         except LOST_TASK_ERRORS as error:  # which does not say which task it is
             time.sleep(DYING_SECONDS)
             restarted = [f"a task that has been restarted since ({type(error).__name__})"]
             raise task.lost(task.absent() or restarted) from error
-
-
-def in_thread(function: Callable, *arguments: Any, **options: Any) -> Future:
-    """What the function will return or raise, in a thread that Python does not wait for to end."""
-    result: Future = Future()
-
-    def settle() -> None:
-        try:
-            result.set_result(function(*arguments, **options))
-        except BaseException as error:
-            result.set_exception(error)
-
-    threading.Thread(target=settle, daemon=True).start()
-    return result

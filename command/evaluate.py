@@ -53,7 +53,8 @@ def evaluate_run(flags: argparse.Namespace, in_cluster: bool) -> None:
     if split is None:
         raise UserError("--split validation: the run has held nothing out; choose train or test.")
     evaluation = None
-    with Evaluator(restore_model(settings), split) as evaluator:
+    precision = settings.get("precision", "float32")
+    with Evaluator(restore_model(settings), split, precision) as evaluator:
         for checkpoint in checkpoints:
             try:
                 evaluation = evaluator.evaluate(checkpoint)

@@ -7,7 +7,7 @@ from base.program import SMALLEST, Parser, local_name, local_path, number, seed
 from imagenet import PUBLISHED
 from saved.run_dir import PRETRAINED
 from saved.settings import MAX_DIM
-from training.recipe import DEFAULTS, MAX_STEPS_BETWEEN_EVALS, RECIPES
+from training.recipe import DEFAULTS, MAX_STEPS_BETWEEN_EVALS, PRECISIONS, RECIPES
 
 DEFAULT_DATASET = "digits"
 MIN_DIM = 5  # side of a photo of which the net can see a crop that it can halve twice
@@ -28,7 +28,7 @@ def parse_flags(arguments: list[str] | None = None) -> argparse.Namespace:
     add(
         "--dataset",
         type=local_name,
-        help=f"{', '.join(data.names())}, or a folder of your own photos with one subfolder per "
+        help=f"{', '.join(data.NAMES)}, or a folder of your own photos with one subfolder per "
         f"class (default: {DEFAULT_DATASET}, which need no download)",
     )
     add(
@@ -88,7 +88,14 @@ def parse_flags(arguments: list[str] | None = None) -> argparse.Namespace:
         help="equal parts of a batch that are processed in parallel (default: one per GPU; on a "
         "CPU one per 32 images, or one per core if that is more)",
     )
+    add(
+        "--precision",
+        choices=PRECISIONS,
+        help="of the layers; variables are always float32 (default: bfloat16 if the processor has "
+        "instructions for it, but float32 for digits and --recipe chapter)",
+    )
     add("--class_weights", action="store_true", help="give rare and frequent classes equal weight")
+    add("--no_flip", action="store_true", help="mirror no images: for writing, road signs, ...")
     add("--seed", type=seed, help="random seed (default: 0)")
 
     add = parser.add_argument_group("what to record or evaluate").add_argument

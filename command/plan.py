@@ -1,6 +1,7 @@
 """From the flags of train.py to the plan of a run."""
 
 import argparse
+import dataclasses
 import os
 from pathlib import Path
 
@@ -28,7 +29,13 @@ def make_plan(flags: argparse.Namespace, config: Config | None) -> Plan:
     Raises UserError if the flags, the images and the initial weights do not go together.
     """
     run_dir = run_dir_of(flags)
-    init_from, net = initial_run(flags, run_dir)
+    saved = read_settings(run_dir) or {}
+    init_from, net = initial_run(flags, run_dir, saved)
+    weights = flags.init_from
+    if weights and not is_published(weights):
+        weights = weights.resolve()
+    # A run keeps its precision, even on a machine where another one would be faster.
+    precision = flags.precision or saved.get("precision", "float32" if saved else None)
     dataset = load_images(flags, net)
     num_tasks = len(config.tasks) if config else 1
     is_chief = config is None or config.name == "chief"
@@ -38,7 +45,7 @@ def make_plan(flags: argparse.Namespace, config: Config | None) -> Plan:
         schedule=make_schedule(
             len(dataset.train.labels),
             defaults_for(dataset.name, net),
-            vars(flags),
+            vars(flags) | {"precision": precision},
             num_tasks,
             num_gpus=len(tf.config.list_physical_devices("GPU")),
         ),
@@ -46,8 +53,9 @@ def make_plan(flags: argparse.Namespace, config: Config | None) -> Plan:
         init_from=init_from if is_chief else None,
         recorded={
             "held_out": flags.held_out,
-            "init_from": flags.init_from and name_of(flags.init_from),
-            "data_dir": flags.data_dir and str(flags.data_dir),
+            "init_from": weights and str(weights),
+            "data_dir": flags.data_dir and os.path.abspath(flags.data_dir),
+            "no_flip": flags.no_flip,
             "num_tasks": num_tasks,
         },
     )
@@ -56,7 +64,7 @@ def make_plan(flags: argparse.Namespace, config: Config | None) -> Plan:
 def dataset_of(flags: argparse.Namespace) -> str:
     """The name of a built-in data set, or the full path of a folder of photos."""
     name = flags.dataset or DEFAULT_DATASET
-    return name if name in data.names() else os.path.realpath(name)
+    return name if name in data.NAMES else os.path.realpath(name)
 
 
 def run_dir_of(flags: argparse.Namespace) -> Path:
@@ -64,14 +72,9 @@ def run_dir_of(flags: argparse.Namespace) -> Path:
     return flags.run_dir or Path("runs", os.path.basename(dataset_of(flags)))
 
 
-def name_of(init_from: Path) -> str:
-    """What settings.json says of --init_from: a published name, or a full path."""
-    return str(init_from) if is_published(init_from) else os.path.realpath(init_from)
-
-
-def initial_run(flags: argparse.Namespace, run_dir: Path) -> tuple[Run | None, str]:
-    """The run that --init_from means, unless there is a checkpoint to resume from; and the net."""
-    saved = read_settings(run_dir) or {}
+def initial_run(flags: argparse.Namespace, run_dir: Path, saved: dict) -> tuple[Run | None, str]:
+    """The run that --init_from means, unless there is a checkpoint to resume from; and the net.
+    (saved are the settings of the run, if it has begun.)"""
     if flags.init_from is None:
         return None, saved.get("net", DEFAULT_NET)
     is_resumed = any(find_damage(checkpoint) is None for checkpoint in all_checkpoints(run_dir))
@@ -85,7 +88,7 @@ def load_images(flags: argparse.Namespace, net: str) -> Dataset:
     Raises UserError if they cannot be had, or not at that size.
     """
     name, dim = dataset_of(flags), flags.original_dim
-    is_built_in = name in data.names()
+    is_built_in = name in data.NAMES
     if net != DEFAULT_NET and (is_built_in or dim):
         what = f"--original_dim {dim}" if dim else f"--dataset {name}"
         raise UserError(
@@ -96,4 +99,6 @@ def load_images(flags: argparse.Namespace, net: str) -> Dataset:
     if net == DEFAULT_NET:
         dims = (dim or SMALL_DIM, round(CROP * (dim or SMALL_DIM)))
     dataset = data.load(name, flags.data_dir, dims=dims if dim or not is_built_in else None)
+    if flags.no_flip:
+        dataset = dataclasses.replace(dataset, mirrored=False)
     return data.hold_out(dataset, flags.held_out) if flags.held_out else dataset

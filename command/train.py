@@ -27,7 +27,7 @@ def train_or_evaluate(flags: argparse.Namespace) -> None:
 
         return evaluate_run(flags, in_cluster=config is not None)
 
-    from cluster import ALONE
+    from cluster.alone import ALONE
     from cluster.task import Task
     from command.plan import make_plan
     from reporting.console import print_plan, print_report
@@ -39,7 +39,7 @@ def train_or_evaluate(flags: argparse.Namespace) -> None:
     if plan.run_dir:
         print_plan(plan)
     with folder, cluster.joined():
-        results = train(plan, cluster)
+        results = train(cluster.adapted(plan), cluster)
         if results and plan.run_dir:
             print_report(results, plan.run_dir)
     return None

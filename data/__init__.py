@@ -1,7 +1,7 @@
 """Files on disk -> images and labels. Knows neither the net nor flags nor TensorFlow.
 
 A built-in data set is a module `data/NAME.py` with a function `load(data_dir, may_download)`, and
-its name is in `names()`. `folder` reads a folder of your own images.
+its name is in NAMES. `folder` reads a folder of your own images.
 """
 
 import dataclasses
@@ -19,6 +19,9 @@ if TYPE_CHECKING:  # numpy would make `train.py --help` wait
     from data.images import ImageFiles
 
 
+NAMES = ("cifar10", "digits")  # the built-in data sets
+
+
 @dataclasses.dataclass(frozen=True)
 class Split:
     """Images, in an array or what is indexed like one, with their labels."""
@@ -33,7 +36,7 @@ class Split:
 class Dataset:
     """A data set that has been loaded."""
 
-    name: str  # one of `names()`, or the absolute path of a folder; `load` takes either
+    name: str  # one of NAMES, or the absolute path of a folder; `load` takes either
     train: Split
     test: Split
     class_names: tuple[str, ...]  # in the order of the labels
@@ -42,6 +45,7 @@ class Dataset:
     mirrored: bool  # whether a mirrored image still belongs to its class (a digit does not)
     # Held out for choosing a checkpoint or a setting, so that the test split plays no part in it.
     validation: Split | None = None
+    digest: str = ""  # of your own images, wherever they lie; none of a built-in data set
 
     @property
     def evaluation_set(self) -> Split:
@@ -54,11 +58,6 @@ class Dataset:
         return "validation" if self.validation else "test"
 
 
-def names() -> list[str]:
-    """The built-in data sets, in alphabetical order."""
-    return ["cifar10", "digits"]
-
-
 def load(
     name: str,
     data_dir: Path | None = None,
@@ -68,7 +67,7 @@ def load(
     """Loads a data set, downloading it first if that is needed and allowed.
 
     Args:
-      name: one of `names()`, or else the path of a folder of your own images.
+      name: one of NAMES, or else the path of a folder of your own images.
       data_dir: folder that holds the files or gets the download; None for the data set's default.
       may_download: whether missing files may be downloaded or unpacked.
       dims: original_dim and resize_dim of your own images; None for (32, 24).
@@ -81,17 +80,12 @@ def load(
             f"{data_dir}: is a folder for the files of cifar10, which {name} does not use; leave "
             "it out."
         )
-    if name not in names():
-        from data import cifar10, folder
+    if name not in NAMES:
+        from data import folder
 
-        if cifar10.is_at(Path(name)):
-            raise UserError(
-                f"{name}: holds CIFAR-10, not image files in class folders; choose the data set "
-                "cifar10, and give this as the folder of its files."
-            )
         if not os.path.isdir(name):
             raise UserError(
-                f"{name}: is neither a folder nor one of the data sets {', '.join(names())}; check "
+                f"{name}: is neither a folder nor one of the data sets {', '.join(NAMES)}; check "
                 "the spelling."
             )
         return folder.load(Path(os.path.realpath(name)), *(dims or (32, 24)))
@@ -135,24 +129,27 @@ def hold_out(dataset: Dataset, size: int) -> Dataset:
     return dataclasses.replace(dataset, train=train, validation=validation)
 
 
+def class_counts(dataset: Dataset) -> "np.ndarray":
+    """How many training images each class has: int64 [classes]."""
+    import numpy as np
+
+    return np.bincount(dataset.train.labels, minlength=len(dataset.class_names))
+
+
 def class_weights(dataset: Dataset) -> "np.ndarray":
     """Weights for the training loss that give every class the same say: float32 [classes].
 
     Inversely proportional to how many training images a class has, and 1 on average over these
     (scikit-learn's class_weight="balanced"); 0 for a class without any.
     """
-    import numpy as np
-
-    counts = np.bincount(dataset.train.labels, minlength=len(dataset.class_names))
-    weights = counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1))
-    return np.where(counts, weights, 0).astype(np.float32)
+    counts = class_counts(dataset)
+    weights = (counts > 0) * counts.sum() / ((counts > 0).sum() * counts.clip(1))
+    return weights.astype("float32")
 
 
 def describe_imbalance(dataset: Dataset) -> str | None:
     """A sentence on the largest and the smallest class, if they differ by more than 10 : 1."""
-    import numpy as np
-
-    counts = np.bincount(dataset.train.labels, minlength=len(dataset.class_names))
+    counts = class_counts(dataset)
     largest, smallest = counts.argmax(), counts.argmin()
     if counts[largest] <= 10 * counts[smallest]:
         return None

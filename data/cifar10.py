@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from base import UserError, reason
-from base.files import open_regular
+from base.files import read_bytes
 from data import Dataset, Split
 from data.download import DEFAULT_DIR, PublishedFile, fetch
 from data.images import is_clutter
@@ -56,13 +56,6 @@ def load(data_dir: Path | None = None, may_download: bool = True) -> Dataset:
         original_dim=32,
         resize_dim=24,
         mirrored=True,
-    )
-
-
-def is_at(path: Path) -> bool:
-    """Whether a path is CIFAR-10's archive, or a folder that holds it or its batch files."""
-    return path.name == ARCHIVE.name or any(
-        os.path.exists(path / name) for name in (ARCHIVE.name, FOLDER, *TRAIN_FILES, *TEST_FILES)
     )
 
 
@@ -129,10 +122,8 @@ def read_batch(path: Path) -> np.ndarray:
     size = RECORDS_PER_FILE * RECORD_BYTES
     advice = f"replace it with the one in {ARCHIVE.url}, or give another folder."
     try:
-        with open_regular(path) as file:
-            records = np.frombuffer(file.read(size + 1), np.uint8).reshape(
-                RECORDS_PER_FILE, RECORD_BYTES
-            )
+        content = np.frombuffer(read_bytes(path, size), np.uint8)
+        records = content.reshape(RECORDS_PER_FILE, RECORD_BYTES)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); {advice}") from error
     except ValueError as error:

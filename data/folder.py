@@ -2,29 +2,41 @@
 
 pets/cat/1.jpg pets/dog/2.png ...              about a fifth of each class becomes the test split
 pets/train/cat/1.jpg pets/test/cat/2.jpg ...   the folders train and test are the splits, and the
-                                               folder val, if there is one, is for validation
+                                               folder val, if there is one, is for validation, or
+                                               for the test if there is no other
+
+Splits may also be called seg_train, training_set, val2017, TestImages or the like, and may hold one
+more folder of such a name around their class folders.
 """
 
 import hashlib
 import itertools
 import os
+import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from base import UserError, printable
+from base.files import is_output
 from base.program import report
 from data import Dataset, Split
 from data.images import USABLE, ImageFiles, NotAnImage, is_clutter
 
-SPLITS = {  # what the folders may be called, in lower case
-    "test": ("test", "testing"),  # first, as a copy in several splits stays in the first
-    "validation": ("val", "valid", "validation"),
-    "train": ("train", "training"),
+SPLITS = {  # how the names of their folders begin; test first, as a copy in several stays in it
+    "te": "test",
+    "va": "validation",
+    "tr": "train",
 }
+SPLIT_NAME = re.compile(  # one of these words, alone or among others
+    r"(?:(?<![A-Za-z])|(?<=[a-z])(?=[A-Z]))"
+    r"(?i:test(?:ing)?|val(?:id(?:ation)?)?|train(?:ing)?)"
+    r"(?:(?![a-z])|(?=(?i:set|data|split|folder|image|img)))"
+)
 HASHED_BYTES = 16_384  # at either end of a file; with its size, enough to tell images apart
 OUTSIDE = "outside the class folders"
 MAX_LISTED = 5  # files in a message; more would bury it
@@ -47,18 +59,7 @@ def load(folder: Path, original_dim: int, resize_dim: int) -> Dataset:
     """
     left_out: dict[str, list] = defaultdict(list)  # why -> the files, or what is wrong with them
     parts = find_parts(folder, left_out)
-    classes = sorted({name for found in parts.values() for name in found})
-    if any(name.encode(errors="replace").decode() != name for name in (str(folder), *classes)):
-        raise UserError(
-            f"{folder}: it, or a folder in it, has a name that is not in UTF-8; rename it."
-        )
-    if len(classes) < 2:
-        # An archive may have been unpacked into a folder of its own.
-        deeper = [f" (if they are in {path}, give that)" for path in parts.get("all", {}).values()]
-        raise UserError(
-            f"{folder}: holds {'1 class folder' if classes else 'no class folders'}; at least 2 "
-            f"are needed, each with the images of one class{''.join(deeper)}."
-        )
+    classes = find_classes(folder, parts)
     files = [
         File(path, label, split)
         for split, found in parts.items()
@@ -75,44 +76,86 @@ def load(folder: Path, original_dim: int, resize_dim: int) -> Dataset:
     ]
     digests = {file: digest(file.path) for file in files if file.path not in errors}
     drop_copies(digests, left_out)
-    for why, what in left_out.items():
-        if what:
-            listed = ", ".join(map(printable, sorted(what)[:MAX_LISTED]))
-            more = f", and {len(what) - MAX_LISTED:,} more" if len(what) > MAX_LISTED else ""
-            report(f"{printable(folder)}: {len(what):,} left out, {why}: {listed}{more}")
+    report_left_out(folder, left_out)
     sides = divide(digests) if "all" in parts else {file: file.split for file in digests}
-    splits = {}
+    # What is trained on, and in which order, wherever it lies.
+    identity = b"".join(b"%d %b" % (file.label, value) for file, value in digests.items())
+    splits: dict[str, Any] = {}
     for split in sorted({"test", "train", *parts} - {"all"}):
         numbers = [number for number, file in enumerate(files) if sides.get(file) == split]
         labels = [files[number].label for number in numbers]
         for label in set(range(len(classes))).difference(labels):
             raise UserError(
-                f"{folder}: the class '{classes[label]}' has no image in the {split} split; add "
-                "some, or remove the class."
+                f"{folder}: the class '{[*classes.values()][label]}' has no image in the {split} "
+                "split; add some, or remove the class."
             )
         splits[split] = Split(images.take(numbers), np.array(labels, np.int32))
     return Dataset(
         **splits,
         name=str(folder),
-        class_names=tuple(classes),
+        class_names=tuple(classes.values()),
         original_dim=original_dim,
         resize_dim=resize_dim,
         mirrored=True,
+        digest=hashlib.blake2b(identity, digest_size=16).hexdigest(),
     )
+
+
+def report_left_out(folder: Path, left_out: dict[str, list]) -> None:
+    """Prints a line for each reason, with the first few files."""
+    for why, what in left_out.items():
+        if what:
+            listed = ", ".join(map(printable, sorted(what)[:MAX_LISTED]))
+            more = f", and {len(what) - MAX_LISTED:,} more" if len(what) > MAX_LISTED else ""
+            report(f"{printable(folder)}: {len(what):,} left out, {why}: {listed}{more}")
+
+
+def find_classes(folder: Path, parts: dict[str, dict[str, Path]]) -> dict[str, str]:
+    """The names of the classes in their order, by those that `find_folders` gives.
+
+    Raises:
+      UserError: there are fewer than two, or one is not in UTF-8.
+    """
+    names = {name: path.name for found in parts.values() for name, path in found.items()}
+    if any(name.encode(errors="replace").decode() != name for name in (str(folder), *names)):
+        raise UserError(
+            f"{folder}: it, or a folder in it, has a name that is not in UTF-8; rename it."
+        )
+    if len(names) < 2:
+        # An archive may have been unpacked into a folder of its own.
+        deeper = [f" (if they are in {path}, give that)" for path in parts.get("all", {}).values()]
+        raise UserError(
+            f"{folder}: holds {'1 class folder' if names else 'no class folders'}; at least 2 "
+            f"are needed, each with the images of one class{''.join(deeper)}."
+        )
+    return dict(sorted(names.items(), key=lambda item: item[1]))
 
 
 def find_parts(folder: Path, left_out: dict[str, list]) -> dict[str, dict[str, Path]]:
     """The class folders of each split by the names of both, in SPLITS' order; or all as "all".
 
+    Classes may be called valid and invalid, or train and bus. So folders are splits only if there
+    are no others, or if those for training and for the test have class folders in common.
+
     Raises:
-      UserError: it cannot be read, has only one of train and test, or has a split twice.
+      UserError: it cannot be read, has a split twice, or leaves open what it holds.
     """
     folders = find_folders(folder, left_out)
-    found = {
-        split: [path for name, path in folders.items() if name.lower() in called]
-        for split, called in SPLITS.items()
+    found = {split: called(split, folders) for split in SPLITS.values()}
+    inner = {
+        split: {name for path in paths for name in find_split(path, defaultdict(list))}
+        for split, paths in found.items()
     }
-    if not found["train"] and not found["test"]:  # classes may well be called valid and invalid
+    is_whole = bool(found["train"] and (found["test"] or found["validation"]))
+    are_alone = all(map(SPLIT_NAME.search, folders))
+    if not is_whole or not (are_alone or inner["train"] & (inner["test"] or inner["validation"])):
+        plain = [*filter(SPLIT_NAME.fullmatch, (p.name for p in found["train"] + found["test"]))]
+        if plain and (is_whole or are_alone or any(inner.values())):
+            raise UserError(
+                f"{folder}: '{plain[0]}' in it may be a split or a class; if it is a split, keep "
+                f"only train and test folders there, or give {folder / plain[0]} to have a fifth "
+                "of its images used for the test; if it is a class, rename it."
+            )
         return {"all": folders}
     for split, paths in found.items():
         if len(paths) > 1:
@@ -120,23 +163,54 @@ def find_parts(folder: Path, left_out: dict[str, list]) -> dict[str, dict[str, P
                 f"{folder}: holds the folders {' and '.join(path.name for path in paths)}, which "
                 f"both mean the {split} split; remove or rename one."
             )
-        if not paths and split != "validation":
-            raise UserError(
-                f"{folder}: holds no folder called '{split}'; add it, or give "
-                f"{(found['train'] or found['test'])[0]} to have a fifth of its images used for "
-                "the test."
-            )
+    if inner["validation"] and not inner["test"]:
+        found |= {"test": found["validation"], "validation": []}
+        report(
+            f"{printable(found['test'][0])}: is used for the test, as no test folder has classes"
+        )
     left_out[OUTSIDE] += {*folders.values()}.difference(*found.values())
-    return {split: find_folders(paths[0], left_out) for split, paths in found.items() if paths}
+    return {split: find_split(paths[0], left_out) for split, paths in found.items() if paths}
+
+
+def called(split: str, folders: dict[str, Path]) -> list[Path]:
+    """The folders for a split; if one is called by such a word alone, only that."""
+    meant = [
+        name
+        for name in folders
+        if (word := SPLIT_NAME.search(name)) and SPLITS[word[0][:2].lower()] == split
+    ]
+    return [folders[name] for name in [*filter(SPLIT_NAME.fullmatch, meant)] or meant]
+
+
+def find_split(folder: Path, left_out: dict[str, list]) -> dict[str, Path]:
+    """The class folders of a split, which may be in one more folder: seg_train/seg_train."""
+    folders = find_folders(folder, left_out)
+    is_within = len(folders) == 1 and any(map(SPLIT_NAME.search, folders))
+    return find_folders(min(folders.values()), left_out) if is_within else folders
 
 
 def find_folders(folder: Path, left_out: dict[str, list]) -> dict[str, Path]:
-    """The folders in a folder, by name; a link to a folder that contains it is none."""
+    """The folders in a folder, by name; a link to a folder that contains it is none. The same name
+    may have been written in several ways: as on a Mac, or with a blank at its end.
+
+    Raises:
+      UserError: it cannot be read, or two have the same name.
+    """
     _, names, files = next(walk(folder))
     loops = [name for name in names if folder.resolve().is_relative_to((folder / name).resolve())]
     left_out["links to folders that contain them"] += [folder / name for name in loops]
     left_out[OUTSIDE] += [folder / name for name in files]
-    return {name: folder / name for name in names if name not in loops}
+    folders = {
+        unicodedata.normalize("NFC", name).strip(): folder / name
+        for name in names
+        if name not in loops
+    }
+    if others := {*names}.difference(loops, (path.name for path in folders.values())):
+        raise UserError(
+            f"{folder}: holds two folders called '{others.pop()}', of which one has a blank at an "
+            "end or its accents in another form; rename or remove one."
+        )
+    return folders
 
 
 def find_files(folder: Path, left_out: dict[str, list]) -> Iterator[Path]:
@@ -148,9 +222,10 @@ def find_files(folder: Path, left_out: dict[str, list]) -> Iterator[Path]:
         ]
 
 
-def walk(folder: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
-    """os.walk without clutter, in an order that must not change, as it is that of training. Links
-    to folders are not followed: they might lead back, or into another class.
+def walk(folder: Path, follows: bool = False) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """os.walk without clutter and this project's output, in an order that must not change, as it is
+    that of training. Links to folders are followed only if asked for, as they might lead into
+    another class; then no folder is visited twice.
 
     Raises:
       UserError: a folder cannot be read.
@@ -162,8 +237,15 @@ def walk(folder: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
             "another folder."
         ) from error
 
-    for parent, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = sorted((name for name in folders if not is_clutter(name)), reverse=True)
+    seen = {os.path.realpath(folder)}
+    for parent, folders, names in os.walk(folder, onerror=refuse, followlinks=follows):
+        new = {
+            os.path.realpath(path) if follows else str(path): path.name
+            for path in (Path(parent, name) for name in sorted(folders, reverse=True))
+            if not is_clutter(path.name) and not is_output(path)
+        }
+        folders[:] = [name for real, name in new.items() if real not in seen]
+        seen.update(new)
         yield Path(parent), folders, sorted(name for name in names if not is_clutter(name))
 
 

@@ -16,7 +16,12 @@ from base.files import open_regular
 from base.runtime import visible_cores
 
 # What Pillow reads on its own, with readers that are in wide use.
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF")
+FORMATS: tuple[str, ...] = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF")
+with contextlib.suppress(ImportError):  # without this package, a phone's HEIC photos are refused
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    FORMATS += ("HEIF",)
 USABLE = f"an image in RGB, gray, CMYK or palette colors ({', '.join(FORMATS)})"
 MAX_FILE_BYTES = 1 << 28  # a 16-bit TIFF of 40 megapixels
 MAX_PIXELS = 100_000_000  # as decoded; a JPEG is decoded at a fraction of its size
@@ -73,7 +78,8 @@ def decode(path: Path, dim: int) -> np.ndarray:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise Image.DecompressionBombError(f"it has more than {MAX_FILE_BYTES:,} bytes")
         image = Image.open(file, formats=FORMATS)
-        image.draft(None, (2 * dim, 2 * dim))  # to decode a JPEG at a half, a quarter or an eighth
+        if image.format != "HEIF":  # which would be decoded here already, if it has a thumbnail
+            image.draft(None, (2 * dim, 2 * dim))  # a JPEG at a half, a quarter or an eighth
         tags = getattr(image, "tag_v2", {})  # of a TIFF, whose tiles may be larger than itself
         if max(image.width * image.height, tags.get(322, 0) * tags.get(323, 0)) > MAX_PIXELS:
             raise Image.DecompressionBombError(f"it has more than {MAX_PIXELS:,} pixels")
@@ -84,7 +90,7 @@ def decode(path: Path, dim: int) -> np.ndarray:
     square = to_rgb(image).resize(
         (dim, dim), Image.Resampling.BICUBIC, (left, top, left + side, top + side), reducing_gap=3.0
     )
-    # ImageOps.exif_transpose would fail on other odd data in EXIF. (load() turns a TIFF itself.)
+    # ImageOps.exif_transpose would fail on other odd EXIF data. (load() turns TIFFs and HEIFs.)
     with contextlib.suppress(Exception):  # without readable EXIF data, the pixels are what counts
         square = square.transpose(TURNS[image.getexif()[ExifTags.Base.Orientation]])
     return np.asarray(square).transpose(2, 0, 1).ravel()

@@ -26,6 +26,7 @@ from training.inference import InferenceNet
 # float32 [N, classes].
 Readers = dict[str, Callable[[np.ndarray], np.ndarray]]
 LABELS_NAME = "labels.txt"
+GRAYS = bytes(value for gray in range(256) for value in (gray, gray, gray, 0))  # a BMP's palette
 
 
 def frozen(net: InferenceNet) -> tf.GraphDef:
@@ -35,16 +36,49 @@ def frozen(net: InferenceNet) -> tf.GraphDef:
     )
 
 
+def checked(file: tf.Tensor) -> tf.Tensor:
+    """The same file, string [], unless TensorFlow's decoders would crash on it or misread it: an
+    animated WebP; a BMP in colors of a palette, of 16 bits, compressed, or with masks for its bits.
+    """
+    head = tf2.io.decode_raw(file, tf.uint8, fixed_length=54 + len(GRAYS))  # filled up with zeros
+
+    def has(content: bytes, start: int) -> tf.Tensor:
+        return tf.reduce_all(tf.equal(head[start : start + len(content)], [*content]))
+
+    is_plain = (  # 24 or 32 bits, or gray of 8; not compressed; and a header with these numbers
+        (has(b"\x18\0", 28) | has(b"\x20\0", 28) | has(b"\x08\0", 28) & has(GRAYS, 54))
+        & (has(bytes(4), 30) & tf.greater_equal(head[14], 40))
+    )
+    with tf.control_dependencies(
+        [
+            tf.Assert(
+                ~(has(b"RIFF", 0) & has(b"VP8X", 12) & tf.equal(head[20] // 2 % 2, 1)),
+                ["an animated WebP cannot be read; give one image of it"],
+            ),
+            tf.Assert(
+                ~has(b"BM", 0) | is_plain,
+                ["a BMP can only be read in gray or 24-bit color, uncompressed; convert it to PNG"],
+            ),
+        ]
+    ):
+        return tf.identity(file)  # which decoding has to wait for
+
+
 def decoded(files: tf.Tensor, dim: int) -> tf.Tensor:
     """The content of image files, string [N], as pixels: the central square on white, resized
     (bicubic) as in `data.images`; float32 [N, dim, dim, 3], whole numbers of 0..255.
 
-    TensorFlow reads JPEG, PNG, GIF, BMP and WebP, but neither TIFF nor AVIF; it does not turn
-    photos upright as their EXIF data say, and transparent parts of a GIF become black.
+    TensorFlow reads JPEG, PNG, GIF, BMP and WebP (but see `checked`), but neither TIFF, AVIF nor
+    HEIF; it does not turn photos upright as their EXIF data say, and where the first image of a GIF
+    is transparent, or smaller than the whole, there is black.
     """
 
     def decode(file: tf.Tensor) -> tf.Tensor:
-        image = tf.io.decode_image(file, expand_animations=False)
+        image = tf.cond(
+            tf.strings.regex_full_match(file, r"\CPNG\C*tRNS\C*"),  # of which only decode_png makes
+            lambda: tf.io.decode_png(file, channels=4),  # opacity; without it, 4 is odd for gray
+            lambda: tf.io.decode_image(file, expand_animations=False),
+        )
         height, width, channels = tf.unstack(tf.shape(image))  # 1 or 3 of color, 0 or 1 of opacity
         side = tf.minimum(height, width)
         square = tf.cast(tf.image.resize_with_crop_or_pad(image, side, side), tf.float32)
@@ -55,7 +89,7 @@ def decoded(files: tf.Tensor, dim: int) -> tf.Tensor:
         resized = tf2.image.resize(on_white, [dim, dim], "bicubic", antialias=True)
         return tf.ensure_shape(tf.clip_by_value(tf.round(resized), 0, 255), [dim, dim, 3])
 
-    return tf.map_fn(decode, files, fn_output_signature=tf.float32)
+    return tf.map_fn(lambda file: decode(checked(file)), files, fn_output_signature=tf.float32)
 
 
 def saved_model(net: InferenceNet, path: Path, class_names: list[str], *_: object) -> Readers:
@@ -159,25 +193,31 @@ def write_tflite(path: Path, content: bytes, class_names: list[str]) -> None:
 
 def labels_metadata() -> bytes:
     """A ModelMetadata flatbuffer (tflite-support's metadata_schema.fbs, from which the numbers of
-    the fields are): one input, and one output, whose labels are in labels.txt."""
+    the fields are): one input, RGB images as they are stored, and one output, with labels.txt."""
     builder = flatbuffers.Builder()
     text = builder.CreateString
 
-    def table(offsets: dict[int, int], kind: int = 0) -> int:
+    def table(offsets: dict[int, int], kind: tuple[int, int] = (0, 0)) -> int:
         builder.StartObject(8)  # slots; those of the schema's largest table
         for slot, offset in offsets.items():
             builder.PrependUOffsetTRelativeSlot(slot, offset, 0)
-        builder.PrependInt8Slot(2, kind, 0)
+        builder.PrependInt8Slot(*kind, 0)  # slot and number of an enum or of a union's type
         return builder.EndObject()
 
-    def vector(offset: int) -> int:
+    def vector(value: float, prepend: Callable = builder.PrependUOffsetTRelative) -> int:
         builder.StartVector(4, 1, 4)
-        builder.PrependUOffsetTRelative(offset)
+        prepend(value)
         return builder.EndVector()
 
-    file = table({0: text(LABELS_NAME)}, kind=2)  # a label for each value of an output tensor
+    unchanged = table(  # by normalization: mean 0, standard deviation 1
+        {1: table({n: vector(x, builder.PrependFloat32) for n, x in enumerate((0.0, 1.0))})},
+        kind=(0, 1),
+    )
+    rgb = table({1: table({}, kind=(0, 1))}, kind=(0, 2))  # ImageProperties
+    images = table({0: text("images"), 3: rgb, 4: vector(unchanged)})
+    file = table({0: text(LABELS_NAME)}, kind=(2, 2))  # a label for each value of an output tensor
     output = table({0: text("probs"), 6: vector(file)})
-    subgraph = table({2: vector(table({0: text("images")})), 3: vector(output)})
+    subgraph = table({2: vector(images), 3: vector(output)})
     # 1.0.0 is the version of the parser that it needs; M001 identifies the schema.
     builder.Finish(table({0: text("SqueezeNet"), 3: vector(subgraph), 7: text("1.0.0")}), b"M001")
     return bytes(builder.Output())

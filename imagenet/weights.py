@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from base import UserError, reason
-from base.files import open_regular
+from base.files import read_bytes
 from data.download import DEFAULT_DIR, fetch
 from imagenet import PUBLISHED
 from imagenet.nets import MEAN, STD, SqueezeNet10, variable_shapes
@@ -35,7 +35,7 @@ def load_published(name: str) -> Weights:
             published.file, DEFAULT_DIR, f"download that file by hand and put it into {DEFAULT_DIR}"
         )
     try:
-        content = read_file(path)
+        content = read_bytes(path, MAX_BYTES)
         if not published.member:
             return with_rgb_input(decompressed(content, variable_shapes(SqueezeNet10, 1_000)))
         if path.name != published.member:
@@ -54,21 +54,12 @@ def read_npz(path: Path) -> Weights:
     """The arrays of a user's .npz file, named like this project's variables or tensorflowcv's.
     Raises UserError if it is not such a file."""
     try:
-        return own_names(arrays_in(read_file(path)))
+        return own_names(arrays_in(read_bytes(path, MAX_BYTES)))
     except Exception as error:  # as above
         raise UserError(
             f"{path}: cannot be read as a .npz file of float arrays ({reason(error)}); write it "
             "with numpy.savez, as docs/imagenet.md shows."
         ) from None
-
-
-def read_file(path: Path) -> bytes:
-    """The content of a file; raises OSError, or ValueError if it is implausibly large."""
-    with open_regular(path) as file:
-        content = file.read(MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
-        raise ValueError(f"it has more than {MAX_BYTES:,} bytes")
-    return content
 
 
 def members(content: bytes, only: str | None = None) -> dict[str, bytes]:

@@ -1,8 +1,10 @@
 """Terminal output: the progress bar, evaluations, the report."""
 
 import math
+import os
 import shlex
 import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -53,13 +55,14 @@ class TrainingBar(tqdm):
 
 
 def print_plan(plan) -> None:
-    """Prints what a training.plan.Plan has chosen for one of the paper's nets, and what unbalanced
-    classes ask for."""
+    """Prints what a training.plan.Plan has chosen for one of the paper's nets or in bfloat16, and
+    what unbalanced classes ask for."""
     schedule, net, dim = plan.schedule, plan.settings["net"], plan.model.resize_dim
-    if net != DEFAULT_NET:
+    if net != DEFAULT_NET or schedule.precision != "float32":
         print(
             f"{net} at {dim} x {dim} pixels, recipe {schedule.recipe.name}, "
-            f"{schedule.num_epochs:g} epochs, batch size {schedule.batch_size}",
+            f"{schedule.num_epochs:g} epochs, batch size {schedule.batch_size}, "
+            f"{schedule.precision}",
             flush=True,
         )
     if not schedule.class_weights and (imbalance := describe_imbalance(plan.dataset)):
@@ -134,8 +137,14 @@ def aligned(lines: list[tuple[str, ...]], left: tuple[int, ...]) -> str:
 
 
 def tensorboard_command(run_dir: Path) -> str:
-    """The command that shows a run in the TensorBoard of this Python's environment."""
-    program = str(Path(sys.executable).with_name("tensorboard"))
-    if shutil.which("tensorboard") == program:
-        program = "tensorboard"
-    return shlex.join([program.removeprefix(f"{Path.cwd()}/"), "--logdir", str(run_dir)])
+    """The command that shows a run in the TensorBoard of this Python's environment.
+
+    Packages from PYTHONPATH or `pip --user` have no program next to Python.
+    """
+    python = sys.executable or "python"
+    tensorboard = shutil.which("tensorboard", path=os.path.dirname(python))
+    program, *rest = [tensorboard] if tensorboard else [python, "-m", "tensorboard.main"]
+    if shutil.which(Path(program).stem) == program:  # what the shell would find
+        program = Path(program).stem
+    join = subprocess.list2cmdline if sys.platform == "win32" else shlex.join
+    return join([program.removeprefix(f"{Path.cwd()}{os.sep}"), *rest, "--logdir", str(run_dir)])

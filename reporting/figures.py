@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from base import UserError, printable
-from base.files import write_file
+from base.files import output_folder, write_file
 from data import Split
 from training.batches import records_to_images
 
@@ -39,7 +39,8 @@ def png(image: Image.Image) -> bytes:
 def write_image(image: Image.Image, path: Path) -> None:
     """Writes a PNG file and prints its path, or why it could not be written."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.parent.exists():
+            output_folder(path.parent)
         write_file(path, png(image))
     except (OSError, UserError) as error:  # somebody else's run, for instance
         print(f"not saved: {printable(error)}", file=sys.stderr)

@@ -1,8 +1,9 @@
 """Reports a training run's progress: in the terminal, in TensorBoard, and in results.json."""
 
 import contextlib
+import itertools
+import statistics
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -44,35 +45,32 @@ class Progress(Protocol):
 
 
 class Silence:
-    """The progress of the tasks of a cluster that only compute: they show and write nothing."""
+    """The progress of the tasks of a cluster that only compute: it shows and writes nothing."""
 
     def started(self, session: tf.Session) -> None:
-        """Nothing to show."""
+        """Does nothing, like the others."""
 
     def step_done(self, values: TrainingStep) -> None:
-        """Nothing to show."""
+        """Does nothing."""
 
     def flush(self) -> None:
-        """Nothing to write."""
+        """Does nothing."""
 
     def evaluated(self, evaluation: Evaluation, evaluator: Evaluator) -> None:
-        """Nothing to show."""
+        """Does nothing."""
 
     def finished(self) -> None:
-        """Nothing to write."""
+        """Does nothing."""
 
 
-@contextlib.contextmanager
-def progress_of(plan: Plan, step: int) -> Iterator[Progress]:
+def progress_of(plan: Plan, step: int) -> contextlib.AbstractContextManager[Progress]:
     """The progress of a run after a step, 0 for a new run; its net is in the default graph."""
-    if plan.run_dir is None:
-        yield Silence()
-    else:
-        with contextlib.closing(RunProgress(plan, plan.run_dir, step)) as progress:
-            yield progress
+    if plan.run_dir:
+        return RunProgress(plan, plan.run_dir, step)
+    return contextlib.nullcontext(Silence())
 
 
-class RunProgress:
+class RunProgress(contextlib.AbstractContextManager):
     """Shows a run in the terminal and in TensorBoard, as run_dir/train and run_dir/eval: two runs
     that share their charts."""
 
@@ -88,15 +86,22 @@ class RunProgress:
         self._paused = 0.0
         self._results: dict[str, Any] = {}  # of the last step, once it has been evaluated
 
-    def close(self) -> None:
-        """The training has ended, for whatever reason."""
+    def __exit__(self, *exc_info: object) -> None:
+        """Closes the files and the bar."""
         self._train.close()
         self._eval.close()
         self._bar.close()
 
     def started(self, session: tf.Session) -> None:
-        """Adds the graph, settings, scopes, first images and weights of a new run."""
-        if self._step == 0:
+        """Says that a run is resumed or complete; adds the graph, settings, scopes, first images
+        and weights of a new one."""
+        if self._step >= self._plan.schedule.total_steps:
+            print(
+                f"complete since step {self._step:,}; a larger --num_epochs would train it further"
+            )
+        elif self._step:
+            print(f"resumed at step {self._step:,}", flush=True)
+        else:
             plan, net = self._plan, modules(self._plan.model)
             self._train.add(0, graph_def=drawn_graph(plan.model).SerializeToString())
             crops, _ = batch_at(plan.dataset, plan.schedule.batch_size, plan.schedule.seed, step=0)
@@ -177,10 +182,17 @@ class RunProgress:
         return results
 
     def _images_per_second(self, ends: list[float]) -> float | None:
-        """The speed between the ends of some steps; None before the second. (The first step of all,
-        in which TensorFlow is still setting itself up, is never counted.)"""
-        images = self._plan.schedule.batch_size * (len(ends) - 1)
-        return images / (ends[-1] - ends[0]) if images > 0 else None
+        """The speed between the ends of some steps; None before the second.
+
+        The first step of all, in which TensorFlow is still setting itself up, is never counted. Nor
+        are steps that took far longer than most: Ctrl-Z has stopped them, or the machine has slept.
+        """
+        times = [end - start for start, end in itertools.pairwise(ends)]
+        if not times:
+            return None
+        limit = 1.0 + 5.0 * statistics.median_low(times)
+        counted = [seconds for seconds in times if seconds <= limit]
+        return self._plan.schedule.batch_size * len(counted) / sum(counted)
 
     def _add_weights(self, step: int, weights: dict[str, Any]) -> None:
         """Adds a histogram of each variable, and an image of the first convolution's filters."""

@@ -9,7 +9,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -20,7 +20,7 @@ from base.files import write_json
 from base.runtime import session_config
 from imagenet.nets import NETS, describe, variable_shapes
 from imagenet.weights import Weights, load_published, read_npz
-from saved.checkpoints import CHECKPOINT_NAME, ENDING, intact_checkpoint
+from saved.checkpoints import CHECKPOINT_NAME, ENDING, find_damage, intact_checkpoint
 
 
 def imported_run(path: Path) -> Path:
@@ -34,22 +34,34 @@ def imported_run(path: Path) -> Path:
     if imagenet.is_published(path):
         resize_dim = imagenet.PUBLISHED[str(path)].resize_dim
         return write_run(load_published(str(path)), path, "imagenet", resize_dim)
-    if path.suffix == ".npz":
+    if path.suffix.lower() == ".npz":
         return write_run(read_npz(path), path, path.stem)
-    checkpoint = path
-    if (path / "checkpoint").is_file():  # TensorFlow's index file, which says which is the newest
-        with contextlib.suppress(ValueError):  # it is damaged
-            checkpoint = Path(tf.train.latest_checkpoint(str(path)) or path)
+    checkpoint = newest_in(path) if path.is_dir() else path
     name = ENDING.sub("", str(checkpoint))
-    # The format of TensorFlow 0, and that of later ones.
-    if not (os.path.isfile(name) or os.path.isfile(f"{name}.index")):
+    is_first_format = os.path.isfile(name) and not find_damage(name, is_of_run=False)
+    if not os.path.isfile(f"{name}.index") and not is_first_format:  # that of TensorFlow 0
         raise UserError(
-            f"{path}: is neither the folder of a run nor a checkpoint in one; give one that is."
+            f"{path}: is neither a run, nor a TensorFlow checkpoint, nor a .npz file, nor one of "
+            f"{', '.join(imagenet.PUBLISHED)}; check the spelling, or see docs/imagenet.md for how "
+            "to convert other weights."
         )
     reader = tf.train.NewCheckpointReader(intact_checkpoint(checkpoint, is_of_run=False))
     types = reader.get_variable_to_dtype_map()
     weights = {name: reader.get_tensor(name) for name in types if types[name] == tf.float32}
     return write_run(weights, path, path.stem)
+
+
+def newest_in(folder: Path) -> Path:
+    """The newest checkpoint in a folder of another program: the one that TensorFlow's index file
+    names, wherever the folder was then, or else the last one written; the folder if there is none.
+    """
+    with contextlib.suppress(ValueError):  # the index file is damaged
+        if state := tf.train.get_checkpoint_state(str(folder)):
+            # It may have been written on another system.
+            named = folder / PureWindowsPath(state.model_checkpoint_path).name
+            if os.path.isfile(f"{named}.index") or named.is_file():
+                return named
+    return max(folder.glob("*.index"), key=os.path.getmtime, default=folder)
 
 
 def fitting_net(path: Path, weights: Weights) -> str:

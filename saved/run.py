@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import data
 from base import UserError
+from base.program import report
 from data import Dataset
 from imagenet import DEFAULT_NET, is_published
 from imagenet.nets import NETS
@@ -35,7 +36,7 @@ def load_run(path: Path) -> Run:
     """
     run_dir = path if path.is_dir() else path.parent
     check_name(run_dir)
-    is_weights = path.suffix == ".npz" or is_published(path)  # even in the folder of a run
+    is_weights = path.suffix.lower() == ".npz" or is_published(path)  # even in the folder of a run
     settings = None if is_weights else read_settings(run_dir)
     if settings is None:
         return load_run(imported_run(path))._replace(path=path, output_dir=Path("runs", path.stem))
@@ -67,7 +68,7 @@ def load_dataset(
     """
     name, saved_dir = settings["dataset"], settings.get("data_dir")
     classes, dim = settings["class_names"], settings["original_dim"]
-    if name in data.names():
+    if name in data.NAMES:
         if data_dir is None and saved_dir and os.path.isdir(saved_dir):
             data_dir = Path(saved_dir)
         dataset = data.load(name, data_dir, may_download and data_dir is None)
@@ -85,5 +86,7 @@ def load_dataset(
             f"{dataset.original_dim} pixels, but the run was trained on {', '.join(classes):.200} "
             f"at {dim}; give the folder of those with --data_dir."
         )
+    if dataset.digest and settings.get("images") not in (None, dataset.digest):
+        report(f"{dataset.name}: the images are not those that the run was trained on")
     held_out = settings.get("held_out")
     return data.hold_out(dataset, held_out) if held_out else dataset

@@ -9,23 +9,32 @@ trainer.lock, trainer.json  the process that trains there
 """
 
 import contextlib
+import errno
 import os
+import socket
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import FileLock, SoftFileLock, Timeout
 
 from base import UserError, reason
-from base.files import read_json, write_json
+from base.files import not_written, output_folder, read_json, write_json
 from imagenet import DEFAULT_NET
 from saved.settings import FIRE_STACKS, check_settings
 
 # Settings that a run cannot change halfway. Others, such as its length, may differ when it resumes.
 FIXED_SETTINGS = (
-    *("net", "dataset", "class_names", "original_dim", "resize_dim", *FIRE_STACKS),
-    *("batch_size", "seed", "recipe", "held_out", "init_from", "class_weights"),
+    *("net", "class_names", "original_dim", "resize_dim", *FIRE_STACKS, "batch_size", "seed"),
+    *("recipe", "learning_rate", "held_out", "init_from", "class_weights", "no_flip"),
+    "precision",
 )
+# Those of earlier versions that do not say so.
+DEFAULTS = {
+    **{"net": DEFAULT_NET, "precision": "float32", "class_weights": False, "no_flip": False},
+}
+SOFT_LOCK = "trainer.lock.soft"  # the lock where the file system has none
 # The run included in the project; pretrained/README.md describes it.
 PRETRAINED = Path(__file__).resolve().parents[1] / "pretrained"
 
@@ -34,55 +43,101 @@ PRETRAINED = Path(__file__).resolve().parents[1] / "pretrained"
 def open_run_dir(run_dir: Path, settings: dict) -> Iterator[None]:
     """Creates the folder and its settings.json, and locks out all other trainers until the end.
 
-    The operating system releases the lock when the process ends, however it ends. Raises UserError
+    The settings of a complete run stay as they are: they say how it was trained. Raises UserError
     if the folder cannot be written, belongs to another run, or another process trains in it.
     """
     check_name(run_dir)
     try:
         check_settings(settings)
-        run_dir.mkdir(parents=True, exist_ok=True)
-        # Waits a little, because is_training takes the lock for a moment.
-        lock = FileLock(run_dir / "trainer.lock", timeout=1).acquire()
+        if read_settings(run_dir) is None and not trained_steps(run_dir):
+            output_folder(run_dir)
+        lock = trainer_lock(run_dir, timeout=1)  # since is_training takes it for a moment
     except ValueError as error:
         raise UserError(f"{run_dir}: cannot hold such a run ({error}); change that.") from error
     except Timeout:
+        soft = run_dir / SOFT_LOCK
+        stale = f" (if it has ended, delete {soft})" if soft.exists() else ""
         raise UserError(
             f"{run_dir}: {describe_trainer(run_dir)} is training there; wait for it, stop it, or "
-            "give another --run_dir."
+            f"give another --run_dir{stale}."
         ) from None
     except OSError as error:
-        raise UserError(
-            f"{error.filename or run_dir}: cannot be created ({reason(error)}); fix the folder, or "
-            "give another --run_dir."
-        ) from error
+        raise not_written(Path(error.filename or run_dir), error) from error
     with lock:
-        saved = read_settings(run_dir)
+        saved, steps = read_settings(run_dir), trained_steps(run_dir)
         if saved is not None:
-            saved = {"net": DEFAULT_NET, "class_weights": False, **saved}
-            for name in FIXED_SETTINGS:
-                if name in settings and settings[name] != saved.get(name):
-                    in_all = " (in a cluster, of all tasks)" if name == "batch_size" else ""
-                    raise UserError(
-                        f"{run_dir}: the run there has {name} {saved.get(name)!s:.200}, not "
-                        f"{settings[name]!s:.200}{in_all}; give the same {name}, or another "
-                        "--run_dir."
-                    )
-        elif any(run_dir.glob("*.ckpt-*")):
+            check_same_run(run_dir, settings, saved)
+        elif steps:
             raise UserError(
                 f"{run_dir}: holds checkpoints but no settings.json, which describes their net; "
                 "restore it, or give another --run_dir."
             )
-        write_json(run_dir / "settings.json", settings)
-        trainer = {"process": os.getpid(), "started": time.strftime("%Y-%m-%d %H:%M:%S")}
+        if steps > settings["total_steps"]:
+            raise UserError(
+                f"{run_dir}: the run there has taken {steps:,} steps, more than the "
+                f"{settings['total_steps']:,} of {settings['num_epochs']:g} epochs; give a larger "
+                "--num_epochs, or another --run_dir."
+            )
+        if saved is None or steps < settings["total_steps"]:
+            write_json(run_dir / "settings.json", settings)
+        host, started = socket.gethostname(), time.strftime("%Y-%m-%d %H:%M:%S")
+        trainer = {"process": os.getpid(), "host": host, "started": started}
         write_json(run_dir / "trainer.json", trainer)
         yield
+
+
+def trainer_lock(run_dir: Path, timeout: float) -> AbstractContextManager:
+    """The lock of the folder's only trainer, which the operating system releases when the process
+    ends, however it ends. Where the file system has no locks, a file takes its place.
+
+    Raises Timeout if another process has it, OSError if it cannot be had.
+    """
+    path = run_dir / "trainer.lock"
+    try:
+        return FileLock(path, timeout=timeout).acquire()
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL):
+            raise
+        return SoftFileLock(run_dir / SOFT_LOCK, timeout=timeout).acquire()
+
+
+def trained_steps(run_dir: Path) -> int:
+    """How many steps a run has taken, by the name of its newest checkpoint, intact or not."""
+    names = [path.stem for path in run_dir.glob("model.ckpt-*.index")]
+    return max([0, *(int(n) for name in names if (n := name.rpartition("-")[2]).isdecimal())])
+
+
+def check_same_run(run_dir: Path, settings: dict, saved: dict) -> None:
+    """Raises UserError if a run with these settings would not continue the one that was saved.
+
+    Its images and initial weights may lie elsewhere by now: the images' digest has to be the same,
+    and the last part of the weights' path.
+    """
+    images = "images" if "images" in saved else "dataset"  # as earlier versions wrote it
+    if settings[images] != saved[images]:
+        raise UserError(
+            f"{run_dir}: the run there was trained on other images, those of {saved['dataset']}; "
+            "give these as they were, or another --run_dir."
+        )
+    saved = DEFAULTS | saved
+    for name in FIXED_SETTINGS:
+        value, before = settings.get(name), saved.get(name)
+        if name == "init_from" and value and before:
+            value, before = os.path.basename(value), os.path.basename(before)
+        if name in settings and value != before:
+            in_all = " (in a cluster, of all tasks)" if name == "batch_size" else ""
+            raise UserError(
+                f"{run_dir}: the run there has {name} {before!s:.200}, not {value!s:.200}{in_all}; "
+                f"give the same {name}, or another --run_dir."
+            )
 
 
 def describe_trainer(run_dir: Path) -> str:
     """The process that is training in a folder, for a message."""
     try:
         trainer = read_json(run_dir / "trainer.json")
-        return f"process {trainer['process']:d}, started {trainer['started']:.19},"
+        host = f" on {trainer['host']:.80}" if "host" in trainer else ""
+        return f"process {trainer['process']:d}{host}, started {trainer['started']:.19},"
     except (OSError, ValueError, LookupError, TypeError):
         return "another process"
 
@@ -90,18 +145,18 @@ def describe_trainer(run_dir: Path) -> str:
 def check_name(run_dir: Path) -> None:
     """Raises UserError for a name that TensorFlow would treat as a pattern or cannot encode."""
     name = str(run_dir)
-    if set("*?[]\\\0") & set(name) or name != name.encode(errors="ignore").decode():
+    if (set("*?[]\\\0") - {os.sep}) & set(name) or name != name.encode(errors="ignore").decode():
         raise UserError(
-            f"--run_dir {name}: TensorFlow cannot keep checkpoints in a folder of that name; give "
-            "another one, in UTF-8 and without any of * ? [ ] \\."
+            f"{name}: TensorFlow cannot keep checkpoints in a folder of that name; rename it, or "
+            "give another --run_dir, in UTF-8 and without any of * ? [ ] \\."
         )
 
 
 def is_training(run_dir: Path) -> bool:
     """Whether a process is training there now; True if that cannot be determined."""
-    path = run_dir / "trainer.lock"
+    is_locked = any((run_dir / name).is_file() for name in ("trainer.lock", SOFT_LOCK))
     try:
-        with FileLock(path, timeout=0) if path.is_file() else contextlib.nullcontext():
+        with trainer_lock(run_dir, timeout=0) if is_locked else contextlib.nullcontext():
             return False
     except (Timeout, OSError):
         return True

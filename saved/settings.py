@@ -20,13 +20,13 @@ FIRE_STACKS = ("fire_params_1", "fire_params_2")
 SCOPE = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.-]{0,63}")
 # The types of the settings that are used when a saved run is read.
 TYPES: dict[str, type | tuple[type, ...]] = {
-    **dict.fromkeys(("dataset", "net", "recipe"), str),
+    **dict.fromkeys(("dataset", "images", "net", "recipe", "precision"), str),
     **dict.fromkeys(("data_dir", "init_from", "source"), (str, type(None))),
     **dict.fromkeys(("class_names", *FIRE_STACKS), list),
     **dict.fromkeys(("original_dim", "resize_dim", "total_steps", "batch_size", "seed"), int),
     "held_out": (int, type(None)),
     **dict.fromkeys(("learning_rate", "num_epochs"), (int, float)),
-    "class_weights": bool,
+    **dict.fromkeys(("class_weights", "no_flip"), bool),
 }
 
 

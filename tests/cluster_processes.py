@@ -20,17 +20,22 @@ from squeezenet_model import SqueezeNetModel, tf
 from tests.processes import SECONDS, before_call, training
 from tests.small_nets import SmallNet
 from tools.launch_local import task_configs
+from training import recipe
 from training.health import Health
 
 
 def prepare(config, signals):
-    """A setup for a process, which then is a task of a cluster.
+    """A setup for a process, which then is a task of a cluster; it must not ask the proxy for the
+    others, which nobody answers.
 
     Args:
       config: TF_CONFIG; "" for a process by itself.
       signals: what it sends itself: {in which of its steps: number of the signal}.
     """
-    os.environ["TF_CONFIG"] = config
+    os.environ.update(TF_CONFIG=config, http_proxy="http://127.0.0.1:9", no_proxy="a.example")
+    if '"type": "worker"' in config:  # whose processor has bfloat16, which the chief's lacks
+        recipe.fast_precision = lambda: "bfloat16"
+    recipe.DEFAULTS["digits"] = recipe.DEFAULTS["digits"]._replace(bfloat16=True)
     SqueezeNetModel.FIRE_PARAMS_1 = SmallNet.FIRE_PARAMS_1
     SqueezeNetModel.FIRE_PARAMS_2 = SmallNet.FIRE_PARAMS_2
     for step, number in signals.items():

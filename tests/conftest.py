@@ -19,7 +19,7 @@ import pytest
 from filelock import FileLock
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from base.runtime import load_tensorflow_quietly
+from base import runtime
 from command.train import main
 from data import Dataset, Split
 from training.recipe import TUNED, Schedule
@@ -28,7 +28,8 @@ PROJECT = Path(__file__).resolve().parents[1]
 
 TRAINED_FLAGS = ("--num_epochs", 8, "--batch_size", 32, "--eval_every", 150, "--seed", 1)
 
-load_tensorflow_quietly()
+runtime.load_tensorflow_quietly()
+runtime.BFLOAT16_FLAGS.clear()  # tests compute the same on every machine
 
 hypothesis.settings.register_profile("short", max_examples=200, deadline=None)
 hypothesis.settings.register_profile("thorough", max_examples=4_000, deadline=None)
@@ -46,8 +47,8 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(items):
-    """Runs the longest file first, so that no test process idles at the end."""
-    items.sort(key=lambda item: item.path.name != "test_cluster_task.py")
+    """Runs the longest files first, so that no test process idles at the end."""
+    items.sort(key=lambda item: item.path.stem not in ("test_cluster_task", "test_train_faults"))
 
 
 @pytest.hookimpl(wrapper=True)

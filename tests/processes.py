@@ -5,6 +5,7 @@ there is no fork server, each process loads TensorFlow itself.
 """
 
 import contextlib
+import importlib
 import itertools
 import multiprocessing
 import os
@@ -13,9 +14,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import command.evaluate  # noqa: F401, for the forks
-import train  # noqa: F401
 from tests.conftest import PROJECT, default_signals, main
+
+# What a run imports after its start, or at its end.
+for name in (
+    *("command.evaluate", "command.plan", "data.digits", "train"),
+    *("matplotlib.pyplot", "scipy.stats", "sklearn.metrics", "sklearn.model_selection", "tf_slim"),
+):
+    importlib.import_module(name)
 
 SECONDS = 300  # after which a process that hangs is killed
 PROCESSES = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")

@@ -6,7 +6,7 @@ from unittest.mock import Mock
 import pytest
 
 from base import UserError
-from base.files import read_json, write_file, write_json
+from base.files import is_output, output_folder, read_json, write_file, write_json
 from tests.odd_files import of_all_kinds
 
 
@@ -42,3 +42,27 @@ def test_links_that_someone_has_put_in_the_way_are_not_written_through(tmp_path)
     write_file(tmp_path / "drawing.png", b"drawing")
     assert (tmp_path / "drawing.png").read_bytes() == b"drawing"
     assert target.read_text() == "precious"
+
+
+class TestAFolderForOutput:
+    def test_is_new_or_empty_or_one_of_ours_with_all_that_was_made_for_it(self, tmp_path):
+        (tmp_path / "empty").mkdir()
+        (tmp_path / "old" / "run").mkdir(parents=True)
+        (tmp_path / "old" / "run" / "trainer.lock").touch()  # an earlier version had no markers
+        (tmp_path / "old" / "run" / "export").mkdir()
+        (tmp_path / "old" / "run" / "export" / "labels.txt").touch()
+        for name in ("empty", "new/folder", "new/folder", "new/other", "old", "old/run/export"):
+            assert output_folder(tmp_path / name) == tmp_path / name
+            assert is_output(tmp_path / name)
+        assert is_output(tmp_path / "new")
+        assert not is_output(tmp_path)
+
+    def test_with_files_of_others_or_on_a_full_disk_is_one_sentence(self, tmp_path, monkeypatch):
+        (tmp_path / "thesis.txt").touch()
+        with pytest.raises(UserError, match=r"holds files that this project has not written; move"):
+            output_folder(tmp_path)
+        assert os.listdir(tmp_path) == ["thesis.txt"]
+        for number, advice in ((28, "free some space"), (36, "choose a shorter name"), (13, "fix")):
+            monkeypatch.setattr("pathlib.Path.mkdir", Mock(side_effect=OSError(number, "why")))
+            with pytest.raises(UserError, match=rf"new: cannot be written \(why\); {advice}"):
+                output_folder(tmp_path / "new")

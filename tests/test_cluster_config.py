@@ -12,6 +12,8 @@ from tests.conftest import PROJECT
 CLUSTER = {"chief": ["a:1"], "worker": ["b:2", "c:3"]}
 TASKS = {"chief": "a:1", "worker 0": "b:2", "worker 1": "c:3"}
 
+ALONE = '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}'
+
 
 def config(job="worker", index=0, **changes):
     return json.dumps({"cluster": CLUSTER | changes, "task": {"type": job, "index": index}})
@@ -22,12 +24,21 @@ def config(job="worker", index=0, **changes):
     [
         (config("chief"), "chief", "chief"),
         (config("worker", 1), "worker 1", "worker"),
+        (config("worker", "1"), "worker 1", "worker"),  # TensorFlow takes it, too
         (config("evaluator"), "evaluator", "evaluator"),
-        (config("master").replace("chief", "master"), "chief", "chief"),  # TF1's older name
     ],
 )
 def test_names_this_task_and_all_that_train(text, name, job):
     assert read_config(text) == (TASKS, name, job)
+
+
+@pytest.mark.parametrize(
+    ("job", "index", "name"),
+    [("worker", 0, "chief"), ("worker", 1, "worker 1"), ("evaluator", 0, "evaluator")],
+)
+def test_without_a_chief_worker_0_is_the_chief(job, index, name):
+    found = read_config(config(job, index, chief=[]))
+    assert found == ({"chief": "b:2", "worker 1": "c:3"}, name, name.split()[0])
 
 
 @pytest.mark.parametrize("address", ["a.example.:2222", "10.0.0.1:65535", "[::1]:1"])
@@ -35,7 +46,9 @@ def test_takes_names_and_addresses(address):
     assert read_config(config(worker=[address])).tasks["worker 0"] == address
 
 
-@pytest.mark.parametrize("text", [None, "", "{}", '{"cluster": {}}', config("chief", worker=[])])
+@pytest.mark.parametrize(
+    "text", [None, "", "{}", '{"cluster": {}}', config("chief", worker=[]), ALONE]
+)
 def test_a_single_process_is_not_a_cluster(text):
     assert read_config(text) is None
 
@@ -50,16 +63,18 @@ def test_a_single_process_is_not_a_cluster(text):
         (config(chief=7), "is not of the form"),
         (config(worker="d:4"), "is not of the form"),
         (json.dumps({"cluster": CLUSTER}), "is not of the form"),
-        (config(["chief"]), "is not of the form"),
+        (config(["chief"]), "there is no job ['chief']"),
         (config("boss"), "there is no job 'boss'"),
         (config(boss=["e:5"]), "there is no job 'boss'"),
         (config(ps=["d:4"]), "there is no job 'ps'"),
         (config("worker", 2), "there is no worker 2, only 2"),
         (config("worker", -1), "there is no worker -1"),
-        (config("worker", "0"), "there is no worker '0'"),
+        (config("worker", "2"), "there is no worker '2'"),
+        (config("worker", 0.0), "there is no worker 0.0"),
         (config("worker", True), "there is no worker True"),
         (config("evaluator", 1), "there is no evaluator 1"),
-        (config(chief=[]), "has 0 chiefs"),
+        (config("chief", chief=[]), "there is no chief 0, only 0"),
+        (config(chief=[], worker=[]), "has 0 chiefs"),
         (config(chief=["a:1", "e:5"]), "has 2 chiefs"),
         *(
             (config(worker=[address]), "is not an address")

@@ -17,9 +17,9 @@ from base.runtime import session_config
 from cluster.config import read_config
 from cluster.task import CLOSED_SECONDS, SILENCE_SECONDS, SharedInterruption, Task, WatchedSession
 from tests.cluster_processes import digest, prepare, running_tasks
-from tests.conftest import PROJECT, train_here
+from tests.conftest import PROJECT, default_signals, train_here
 from tests.processes import run_train
-from tools.launch_local import task_configs
+from tools.launch_local import HOST, task_configs
 
 RUN = ["--num_epochs", "0.5", "--eval_every", "6", "--num_towers", "1", "--run_dir", "run"]
 FLAGS = ["--batch_size", "32", *RUN]  # 12 steps
@@ -62,7 +62,7 @@ class TestARun:
         process = train_here("--batch_size", 64, *RUN, cwd=launched[0])
         assert process.returncode == 0, process.stderr
         assert "step 12: test accuracy " in process.stdout
-        assert "epoch" not in process.stdout
+        assert "epoch 1/1" not in process.stdout
 
 
 @needs_posix
@@ -88,7 +88,7 @@ class TestADisturbedRun:
     def test_ends_with_a_sentence_when_a_task_is_killed(self, disturbed):
         (code, output), (other_code, _) = disturbed[1][1]
         assert (code, other_code) == (2, -signal.SIGKILL), output
-        sentence = r"train\.py: error: chief: lost worker 0 at localhost:\d+; start all tasks .*"
+        sentence = r"train\.py: error: chief: lost worker 0 at 127.0.0.1:\d+; start all tasks .*"
         assert re.fullmatch(sentence, output.splitlines()[-1]), output
         assert "Traceback" not in output
 
@@ -160,12 +160,21 @@ class TestTheStart:
             pass
 
 
+def test_the_time_since_a_signal_does_not_start_anew_when_it_is_repeated():
+    with default_signals(), SharedInterruption() as interruption:
+        for _ in range(2):
+            signal.raise_signal(signal.SIGTERM)
+            since = interruption.since
+            interruption.since = interruption.since and 1.0
+    assert (interruption.own, interruption.received, since) == (signal.SIGTERM, None, 1.0)
+
+
 def test_the_patience_with_a_task_depends_on_its_port(config):
     address = config.tasks["chief"]
     assert cluster.task.patience(address) == CLOSED_SECONDS
     # The first session or server of a process settles how many threads an operation gets.
     assert tf.train.Server({"train": [address]}, "train", 0, config=session_config()).target
     assert cluster.task.patience(address) == 0.0
-    with socket.create_server(("localhost", 0)) as frozen:
-        address = f"localhost:{frozen.getsockname()[1]}"
+    with socket.create_server((HOST, 0)) as frozen:
+        address = f"{HOST}:{frozen.getsockname()[1]}"
         assert cluster.task.patience(address, timeout=0.2) == SILENCE_SECONDS

@@ -1,5 +1,6 @@
 """What the flags of train.py come to."""
 
+import dataclasses
 import os
 import shutil
 from pathlib import Path
@@ -10,7 +11,7 @@ import data
 from base import UserError
 from cluster.config import Config
 from command.flags import parse_flags
-from command.plan import initial_run, load_images, make_plan, name_of, run_dir_of
+from command.plan import initial_run, load_images, make_plan, run_dir_of
 from saved.run_dir import PRETRAINED, read_settings
 
 
@@ -36,12 +37,31 @@ def test_only_the_chief_of_a_cluster_has_a_folder(name, run_dir):
     plan = make_plan(parse_flags(["--init_from"]), Config(tasks, name, name.split()[0]))
     assert (plan.run_dir, bool(plan.init_from)) == (run_dir, run_dir is not None)
     assert (plan.schedule.batch_size, plan.settings["num_tasks"]) == (128, 2)
+    assert plan.settings["init_from"] == str(PRETRAINED)
 
 
-def test_what_a_run_is_called_and_starts_from(here):
+def test_photos_that_must_not_be_mirrored_and_files_elsewhere(here, monkeypatch):
+    dataset = make_plan(parse_flags([]), None).dataset
+    mirrored = dataclasses.replace(dataset, mirrored=True)
+    monkeypatch.setattr(data, "load", lambda *args, **_: mirrored)
+    plan = make_plan(parse_flags(["--no_flip", "--data_dir", "files"]), None)
+    assert (plan.dataset.mirrored, plan.settings["no_flip"]) == (False, True)
+    assert plan.settings["data_dir"] == str(here / "files")
+
+
+def test_a_run_keeps_its_precision_on_a_faster_machine(here, monkeypatch):
+    monkeypatch.setattr("training.recipe.fast_precision", lambda: "bfloat16")
+    (here / "photos").mkdir()
+    digits = data.load("digits")
+    monkeypatch.setattr(data, "load", lambda *args, **_: dataclasses.replace(digits, name="photos"))
+    flags = parse_flags(["--dataset", "photos"])
+    assert make_plan(flags, None).schedule.precision == "bfloat16"
+    shutil.copytree(PRETRAINED, here / "runs" / "photos")  # written before there was a choice
+    assert make_plan(flags, None).schedule.precision == "float32"
+
+
+def test_what_a_run_is_called():
     assert run_dir_of(parse_flags(["--dataset", "some/pets"])) == Path("runs/pets")
-    assert name_of(Path("squeezenet1_1")) == "squeezenet1_1"
-    assert name_of(Path("a")) == str(here / "a")
 
 
 @pytest.mark.parametrize(
@@ -74,7 +94,7 @@ def test_sizes_that_do_not_go_together(flags, net, sentence):
 def test_a_run_starts_from_another_one_until_it_has_an_intact_checkpoint(here):
     shutil.copytree(PRETRAINED, here / "runs" / "digits")
     flags, run_dir = parse_flags(["--init_from"]), Path("runs/digits")
-    assert initial_run(flags, run_dir) == (None, "squeezenet")
+    assert initial_run(flags, run_dir, {}) == (None, "squeezenet")
     os.truncate(run_dir / "model.ckpt-100000.index", 9)
-    run, net = initial_run(flags, run_dir)
+    run, net = initial_run(flags, run_dir, {})
     assert (run.settings, net) == (read_settings(PRETRAINED), "squeezenet")

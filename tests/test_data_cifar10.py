@@ -174,12 +174,6 @@ class TestTheArchiveThatTheUserHasFetched:
         assert [*tmp_path.rglob("*")] == [packed.parent, packed]
 
 
-@pytest.mark.parametrize("path", ["", "cifar-10-batches-bin", cifar10.ARCHIVE.name])
-def test_given_as_a_folder_of_images_is_recognized(batches, path):
-    with pytest.raises(UserError, match=r"holds CIFAR-10, not image files .* the data set cifar10"):
-        data.load(str(batches.parent / path))
-
-
 @pytest.mark.cifar10
 def test_the_real_images_are_6000_of_each_class(monkeypatch):
     monkeypatch.undo()

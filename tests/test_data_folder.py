@@ -12,6 +12,7 @@ from PIL import Image
 
 import data
 from base import UserError
+from base.files import MARKER
 from data import folder as data_folder
 from data.folder import File
 
@@ -100,6 +101,14 @@ class TestDivision:
         assert shades(data.load(str(folder.with_name("elsewhere"))).test) == before
 
 
+def test_is_recognized_by_its_images_wherever_it_lies(folder):
+    before = data.load(str(folder)).digest
+    elsewhere = folder.rename(folder.with_name("elsewhere"))
+    assert data.load(str(elsewhere)).digest == before
+    next((elsewhere / "cat").iterdir()).unlink()
+    assert data.load(str(elsewhere)).digest != before
+
+
 class TestFoldersForTheSplits:
     """train and test, and perhaps val."""
 
@@ -116,10 +125,15 @@ class TestFoldersForTheSplits:
         return make
 
     @pytest.mark.parametrize(
-        "names", ["train test", "Training Testing", "train val test", "train Valid test"]
+        "names",
+        [
+            *("train test", "Training Testing", "train val test", "train Valid test"),
+            *("seg_train seg_test", "train2017 val2017 test2017", "myTrainSet myTestset"),
+            *("train images/Train test-images/test", "training_set val test1"),
+        ],
     )
     def test_say_what_is_for_testing_and_validation(self, parts, capsys, names):
-        train, *validation, test = names.split()
+        train, *validation, test = re.split(" (?=[^i])", names)
         dataset = data.load(str(parts(train, test, *validation)))
         assert dataset.class_names == ("cat", "dog")
         assert dataset.train.labels.tolist() == dataset.test.labels.tolist() == [0, 1]
@@ -129,9 +143,37 @@ class TestFoldersForTheSplits:
         assert (dataset.validation is not None) == bool(validation)
         assert capsys.readouterr().err == ""
 
-    def test_are_only_train_and_test_as_classes_may_be_valid_and_invalid(self, parts):
-        folder = parts("valid", "invalid")
-        assert data.load(str(folder)).class_names == ("invalid", "valid")
+    @pytest.mark.parametrize("left_out", [[], ["test/1.png"], ["pred/pred/1.png"]])
+    def test_without_classes_to_test_on_may_have_val_instead(self, parts, capsys, left_out):
+        folder = parts("train", "val")
+        for path in left_out:
+            draw(folder / path, 100)
+        dataset = data.load(str(folder))
+        assert (shades(dataset.test), dataset.validation) == ([10, 11], None)
+        first, *others = capsys.readouterr().err.splitlines()
+        assert first == f"{folder}/val: is used for the test, as no test folder has classes"
+        assert [line.rpartition("/")[2] for line in others] == [path[:4] for path in left_out]
+
+    @pytest.mark.parametrize(
+        "names", ["invalid valid", "bus train", "bullet_train steam_train", "bus test_tube trainee"]
+    )
+    def test_may_as_well_be_classes(self, tmp_path, names):
+        for number, name in enumerate(names.split()):
+            for index in range(2):
+                draw(tmp_path / name / f"{index}.png", 10 * number + index)
+        assert " ".join(data.load(str(tmp_path)).class_names) == names
+
+    @pytest.mark.parametrize(
+        "paths", ["train/cat bus", "test/cat", "train test bus", "train valid bus", "train train2"]
+    )
+    def test_that_may_as_well_be_classes_are_asked_about(self, tmp_path, paths):
+        for number, path in enumerate(paths.split()):
+            draw(tmp_path / path / "1.png", number)
+        name = paths[:5].strip("/")
+        with pytest.raises(
+            UserError, match=f"'{name}' in it may be a split or a class; if .* give"
+        ):
+            data.load(str(tmp_path))
 
     def test_may_hold_a_copy_in_one_split_only(self, parts, capsys):
         folder = parts("train", "val", "test")
@@ -166,6 +208,23 @@ class TestClassFolders:
         assert paths == [*map(str, range(10)), "5", "3", "1", "2", "4"]
         assert count(data.load(str(folder))) == 20
         assert capsys.readouterr().err == ""
+
+    def test_are_the_same_however_their_names_are_written(self, tmp_path):
+        for number, path in enumerate(
+            ("train/caf\xe9", "train/tea ", "test/cafe\u0301", "test/tea")
+        ):
+            draw(tmp_path / path / "1.png", number)
+        assert data.load(str(tmp_path)).class_names == ("caf\xe9", "tea ")
+        draw(tmp_path / "test/tea /1.png", 9)
+        with pytest.raises(UserError, match=r"test: holds two folders called 'tea ?', of"):
+            data.load(str(tmp_path))
+
+    def test_are_not_what_this_project_has_written(self, folder, capsys):
+        for path in ("runs/pets/1.png", "cat/heatmaps/1.png"):
+            draw(folder / path, 99)
+            (folder / path).with_name(MARKER).touch()
+        (folder / "runs" / MARKER).touch()
+        assert (count(data.load(str(folder))), capsys.readouterr().err) == (15, "")
 
     def test_and_images_may_be_links_to_elsewhere(self, folder, tmp_path):
         (folder / "dog").rename(tmp_path / "elsewhere")
@@ -285,12 +344,6 @@ class TestIsRefused:
         (odd / name).mkdir(exist_ok=True)
         message = r"p\udcff: it, or a folder in it, has a name that is not in UTF-8; rename it."
         assert self.error_of(odd).endswith(message)
-
-    @pytest.mark.parametrize(("split", "other"), [("train", "test"), ("test", "train")])
-    def test_with_one_of_train_and_test_but_with_advice(self, folder, split, other):
-        draw(folder / split / "cat" / "1.png", 1)
-        message = f"holds no folder called '{other}'; add it, or give {folder / split} to have a"
-        assert message in self.error_of(folder)
 
     def test_with_two_folders_for_a_split(self, tmp_path):
         for path in ("train/cat", "train/dog", "test/cat", "test/dog", "val/cat", "valid/cat"):

@@ -1,6 +1,7 @@
 """Image files of every kind become records; what is not an image is named."""
 
 import io
+import re
 import struct
 import subprocess
 import sys
@@ -22,6 +23,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 LOSSY = 20  # by how much a JPEG's values may be off
 FORMATS = ["jpg", "png", "gif", "bmp", "tiff", "webp", "avif"]
+FORMATS += ["heif"] * ("HEIF" in images.FORMATS)
 
 
 def pixels(path, dim):
@@ -151,7 +153,7 @@ class TestGeometry:
         stored = halves.transpose(undone[orientation]) if orientation > 1 else halves
         exif = Image.Exif()
         exif[0x0112] = orientation
-        stored.save(tmp_path / f"a.{name}", exif=exif, quality=95)
+        stored.save(tmp_path / f"a.{name}", exif=exif.tobytes(), quality=95)
         assert_red_over_blue(tmp_path / f"a.{name}")
 
     def test_odd_exif_data_do_not_matter(self, halves, tmp_path):
@@ -230,6 +232,15 @@ class TestWhatCannotBeUsed:
         (tmp_path / "bomb.png").write_bytes(bomb)
         assert "pixels" in self.error_of(tmp_path / "bomb.png")
 
+    @pytest.mark.skipif("heif" not in FORMATS, reason="pillow-heif")
+    @pytest.mark.parametrize("size", [(13_000, 13_000), (2_000_000, 70), (1, 1)])
+    def test_has_another_number_of_pixels_than_a_heif_says(self, tmp_path, size):
+        image = Image.new("RGB", (600, 600))
+        content = content_of(image, "heif", thumbnails=[128])
+        said = struct.pack(">2I", *image.size)
+        (tmp_path / "bomb.heic").write_bytes(content.replace(said, struct.pack(">2I", *size)))
+        assert re.search("pixels|exceeds", self.error_of(tmp_path / "bomb.heic"))
+
     @pytest.mark.parametrize(("side", "is_too_large"), [(16, False), (65_520, True)])
     def test_has_tiles_of_too_many_pixels(self, tmp_path, side, is_too_large):
         (tmp_path / "a.tif").write_bytes(tiff_with_tiles(side))
@@ -279,7 +290,7 @@ class TestDamagedAnywhere:
         ]
 
     @given(
-        number=st.integers(0, 15),
+        number=st.integers(0, 8 + len(FORMATS)),
         changes=st.lists(
             st.tuples(st.integers(0, 1_500), st.integers(0, 1), st.binary(max_size=4)), max_size=3
         ),
@@ -308,6 +319,16 @@ def in_new_process(code: str, path: Path) -> tuple[str, str]:
     command = [sys.executable, "-c", f"import sys; from data import images; {code}", path]
     process = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
     return process.stdout, process.stderr
+
+
+def test_without_its_package_a_heif_is_refused(tmp_path):
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(40))
+    code = (
+        "import importlib; sys.modules['pillow_heif'] = None; importlib.reload(images); "
+        "print(images.ImageFiles([images.Path(sys.argv[1])], 8).read_all())"
+    )
+    out, _ = in_new_process(code, tmp_path / "a.heic")
+    assert re.search(r"NotAnImage.* \(JPEG, PNG, .*AVIF\); convert", out)
 
 
 def test_pillow_prints_nothing(tmp_path):

@@ -27,6 +27,4 @@ def test_memory_does_not_grow_over_20000_steps(tiny_dataset, tmp_path, monkeypat
     model = SmallNet(tiny_dataset.original_dim, tiny_dataset.resize_dim, 3)
     schedule = short_schedule(total_steps=20_000, eval_every=1_000, num_towers=2)
     train(Plan(model, tiny_dataset, schedule, tmp_path))
-    print("memory at each evaluation, in MB:", megabytes)
-    # The first evaluations fill TensorFlow's pools.
-    assert megabytes[-1] < megabytes[4] + 10
+    assert megabytes[-1] < megabytes[4] + 10  # the first evaluations fill TensorFlow's pools

@@ -39,17 +39,13 @@ def test_the_readmes_code_gives_what_tools_predict_gives(tmp_path, capfd, monkey
     answer = json.loads(capfd.readouterr().out)
     class_names = read_json(PRETRAINED / "settings.json")["class_names"]
     assert sorted(answer["probabilities"]) == sorted(class_names)
+    assert len(readme_examples()) == 2  # the other one runs in test_squeezenet_model.py
     monkeypatch.chdir(PROJECT)
     monkeypatch.setattr("sys.argv", ["-c", photo])
     exec(readme_code("latest_checkpoint"), {})
     label, probability = capfd.readouterr().out.split()
     assert label == answer["label"]
     assert float(probability) == pytest.approx(answer["probability"], abs=1e-5)
-
-
-def test_the_readme_has_no_code_that_is_not_tested():
-    """The other example runs in test_squeezenet_model.py."""
-    assert len(readme_examples()) == 2
 
 
 @pytest.mark.cifar10

@@ -12,13 +12,12 @@ from tests.conftest import PROJECT
 
 CONFIG = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
 COMMANDS = CONFIG["project"]["scripts"]
-NOT_INSTALLED = {"tests", "benchmarks"}
 
 
 def test_every_package_and_module_is_installed():
-    packages = {path.parent.name for path in PROJECT.glob("*/__init__.py")} - NOT_INSTALLED
+    packages = {path.parent.name for path in PROJECT.glob("*/__init__.py")} | {"pretrained"}
     modules = {path.stem for path in PROJECT.glob("*.py")}
-    assert {*CONFIG["tool"]["setuptools"]["packages"]} == packages | {"pretrained"}
+    assert {*CONFIG["tool"]["setuptools"]["packages"]} == packages - {"tests", "benchmarks"}
     assert {*CONFIG["tool"]["setuptools"]["py-modules"]} == modules
 
 
@@ -43,7 +42,7 @@ def test_the_help_of_training_names_every_default_and_waits_for_no_large_package
     )
     assert "argparse" in process.stderr
     assert not re.search(r"\b(tensorflow|numpy|sklearn|scipy|matplotlib|PIL)\b", process.stderr)
-    switches = r"--(help|eval_only|watch|summarize_layers|class_weights)\b"
+    switches = r"--(help|eval_only|watch|summarize_layers|class_weights|no_flip)\b"
     for flag in re.findall(r"^  (--\w+)", process.stdout, re.MULTILINE):
         text = process.stdout.split(f"\n  {flag}")[1].split("\n  --")[0]
         assert re.match(switches, flag) or "(default: " in " ".join(text.split()), flag

@@ -1,6 +1,9 @@
-"""What a training step adds to the curves."""
+"""What a training step adds to the curves and to the speed."""
+
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
 from reporting.progress import RunProgress
 from squeezenet_model import tf
@@ -16,9 +19,9 @@ def test_a_step_has_its_values_and_those_of_each_scope(tiny_dataset, tmp_path):
     with tf.Graph().as_default():
         plan.model.model_layers(tf.zeros([1, 6, 6, 3]), is_training=False)
         progress = RunProgress(plan, tmp_path, 0)
-    for step, rows in ((20, measures), (21, measures[:0]), (40, measures + 0.5)):
-        progress.step_done(TrainingStep(step, 1.5, 0.5, 0.01, 2.0, rows))
-    progress.close()
+    with progress:
+        for step, rows in ((20, measures), (21, measures[:0]), (40, measures + 0.5)):
+            progress.step_done(TrainingStep(step, 1.5, 0.5, 0.01, 2.0, rows))
     events = read_events(tmp_path / "train")
     for tag, values in {
         "loss": [1.5, 1.5],
@@ -30,3 +33,20 @@ def test_a_step_has_its_values_and_those_of_each_scope(tiny_dataset, tmp_path):
     }.items():
         points = [(event.step, event.value) for event in events.Scalars(tag)]
         assert points == [*zip((20, 40), values, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("ends", "speed"),
+    [
+        ([5.0], None),
+        ([5.0, 5.5], 64),
+        ([5.0, 5.25, 6.25], 51.2),  # steps differ
+        ([5.0, 5.5, 25.5, 26.0, 46.0], 64),  # Ctrl-Z, for 20 s each time
+        ([5.0, 25.0, 25.5], 64),
+        ([5.0, 15.0, 55.0], 1.28),  # steps of a large net
+    ],
+)
+def test_the_speed_leaves_out_steps_in_which_the_process_was_stopped(ends, speed):
+    schedule = SimpleNamespace(batch_size=32)
+    progress = SimpleNamespace(_plan=SimpleNamespace(schedule=schedule))
+    assert RunProgress._images_per_second(progress, ends) == speed

@@ -29,6 +29,13 @@ def drawn(net: str, classes: int = 5) -> dict[str, np.ndarray]:
 V11 = drawn("squeezenet1_1")
 
 
+# Written before the folder was moved, on two systems.
+INDEX_FILES = [
+    b'model_checkpoint_path: "/old/place/net.ckpt"\n',
+    b'model_checkpoint_path: "C:\\\\old\\\\net.ckpt"\n',
+]
+
+
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
     """An empty current folder."""
@@ -50,7 +57,8 @@ class TestNpzFiles:
     def test_become_runs_of_the_net_they_fit(self, net, here):
         weights = drawn(net)
         np.savez("mine.npz", **weights)
-        run = load_run(Path("mine.npz"))
+        os.rename("mine.npz", "mine.NPZ")
+        run = load_run(Path("mine.NPZ"))
         assert type(run.model) is NETS[net]
         dims = (32, 24) if net == "squeezenet" else (256, 224)
         assert (run.model.original_dim, run.model.resize_dim) == dims
@@ -59,7 +67,7 @@ class TestNpzFiles:
         assert checkpoint_step(run.checkpoint) == 0
         for name, array in weights.items():
             np.testing.assert_array_equal(tf.train.load_variable(run.checkpoint, name), array)
-        assert os.listdir(here) == ["mine.npz"]
+        assert os.listdir(here) == ["mine.NPZ"]
 
     def test_with_1000_outputs_have_imagenets_classes(self):
         np.savez("mine.npz", **drawn("squeezenet1_1", 1_000))
@@ -76,7 +84,9 @@ class TestNpzFiles:
 
 
 class TestBareCheckpoints:
-    @pytest.mark.parametrize("name", ["net.ckpt", "net.ckpt.index", ""])
+    @pytest.mark.parametrize(
+        "name", ["net.ckpt", "net.ckpt.index", "net.ckpt.data-00000-of-00001", ""]
+    )
     def test_are_found_by_their_name_or_folder(self, name):
         save_bare("theirs/net.ckpt", V11 | {"beta1_power": np.float32(0.9), "epoch": np.int64(3)})
         run = load_run(Path("theirs", name))
@@ -90,10 +100,25 @@ class TestBareCheckpoints:
         os.mkfifo(data)
         with pytest.raises(UserError, match=r"net\.ckpt: is not an intact checkpoint"):
             load_run(Path("theirs"))
-        for content in (b"", b"garbage", b"\xff"):
-            Path("theirs/checkpoint").write_bytes(content)  # TensorFlow's index file
-            with pytest.raises(UserError, match="theirs: is neither the folder of a run"):
-                load_run(Path("theirs"))
+
+    @pytest.mark.parametrize(
+        "content", [b"", b"garbage", b"\xff", *INDEX_FILES], ids=lambda content: content[:30]
+    )
+    def test_are_found_where_tensorflows_index_file_is_damaged_or_was_moved(self, content):
+        save_bare("theirs/net.ckpt", V11)
+        Path("theirs/checkpoint").write_bytes(content)
+        assert load_run(Path("theirs")).settings["net"] == "squeezenet1_1"
+
+
+@pytest.mark.parametrize(
+    "name", ["weights.h5", "weights.pth", "compressed_SqueezeNet.net", "empty"]
+)
+def test_what_cannot_be_read_is_no_damaged_checkpoint(here, name):
+    (here / "empty").mkdir()
+    if name != "empty":
+        Path(name).write_bytes(b"\x89HDF\r\n")
+    with pytest.raises(UserError, match=r"is neither a run, .* docs/imagenet\.md for how to con"):
+        load_run(Path(name))
 
 
 def test_a_full_disk_is_one_sentence(here, monkeypatch):

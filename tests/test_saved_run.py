@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import replace
 from unittest.mock import Mock, call
 
 import pytest
@@ -40,7 +41,7 @@ class TestARun:
         with pytest.raises(UserError, match="run: holds no intact checkpoint; train first"):
             load_run(path)
         for other in (PROJECT / "docs", PROJECT / "missing" / "run"):
-            with pytest.raises(UserError, match="is neither the folder of a run nor a checkpoint"):
+            with pytest.raises(UserError, match="is neither a run, nor a TensorFlow checkpoint"):
                 load_run(other)
 
 
@@ -77,6 +78,14 @@ def test_images_are_looked_for_where_they_were_or_where_the_user_says(
 def test_other_images_than_those_of_the_run_are_refused(changes, sentence):
     with pytest.raises(UserError, match=sentence):
         load_dataset(DIGITS | changes)
+
+
+def test_photos_that_have_changed_are_evaluated_with_a_word(tmp_path, monkeypatch, capsys):
+    digits, settings = data.load("digits"), DIGITS | {"dataset": str(tmp_path)}
+    monkeypatch.setattr(data, "load", lambda *_, **__: replace(digits, name="pets", digest="now"))
+    for images in ({}, {"images": "now"}, {"images": "then"}):
+        load_dataset(settings | images)
+    assert capsys.readouterr().err == "pets: the images are not those that the run was trained on\n"
 
 
 def test_the_same_images_are_held_out():

@@ -1,5 +1,6 @@
 """A run's folder belongs to one run, and to one trainer at a time."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -32,23 +33,52 @@ def test_a_new_folder_gets_the_settings_and_the_run_may_be_extended(tmp_path):
     ("name", "value"),
     [
         ("net", "squeezenet1_1"),
-        ("dataset", "digits"),
         ("class_names", ["0", "1", "2"]),
         ("fire_params_1", [[16, 64, "fire1"]]),
         ("batch_size", 64),
         ("seed", 1),
         ("recipe", "chapter"),
+        ("learning_rate", 0.0001),
+        ("no_flip", True),
+        ("precision", "bfloat16"),
         ("held_out", 300),
         ("init_from", "runs/other"),
         ("class_weights", True),
     ],
 )
 def test_a_run_cannot_become_another_one(tmp_path, name, value):
-    use(tmp_path)  # without net and class_weights, as written by an earlier version
+    use(tmp_path)  # without net, class_weights and no_flip, as written by an earlier version
     with pytest.raises(UserError, match=rf"the run there has {name} .*another --run_dir"):
         use(tmp_path, **{name: value})
     assert read_settings(tmp_path) == SETTINGS
-    use(tmp_path, net="squeezenet", class_weights=False)
+    use(tmp_path, net="squeezenet", class_weights=False, no_flip=False)
+
+
+def test_images_and_initial_weights_may_be_moved_but_not_changed(tmp_path):
+    use(tmp_path)  # as written by an earlier version, which knew the images by their place alone
+    with pytest.raises(UserError, match=r"other images, those of cifar10; give these .* --run_dir"):
+        use(tmp_path, dataset="digits")
+    before = {"dataset": "/a/pets", "images": "1234", "init_from": "/a/weights.npz"}
+    use(tmp_path / "new", **before)
+    use(tmp_path / "new", **before | {"dataset": "/b/cats", "init_from": "/b/weights.npz"})
+    with pytest.raises(UserError, match=r"other images, those of /b/cats; give these"):
+        use(tmp_path / "new", **before | {"images": "5678"})
+
+
+def test_a_complete_run_keeps_its_settings_and_is_not_taken_for_a_shorter_one(tmp_path):
+    use(tmp_path)
+    (tmp_path / "model.ckpt-100.index").touch()
+    use(tmp_path, eval_every=7)
+    assert read_settings(tmp_path) == SETTINGS
+    with pytest.raises(UserError, match=r"has taken 100 steps, more than the 99 .* a larger --num"):
+        use(tmp_path, total_steps=99)
+
+
+def test_a_folder_with_other_files_is_left_alone(tmp_path):
+    (tmp_path / "checkpoint.tmp_mine").touch()
+    with pytest.raises(UserError, match="holds files that this project has not written"):
+        use(tmp_path)
+    assert os.listdir(tmp_path) == ["checkpoint.tmp_mine"]
 
 
 @pytest.mark.parametrize("content", ["", "[]", "\x00", '{"dataset": ', "[" * 100_000])
@@ -73,22 +103,22 @@ def test_checkpoints_without_settings_are_not_taken_for_a_new_run(tmp_path):
 
 def test_a_folder_that_cannot_be_created_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"file/.* cannot be .*another --run_dir"):
+    with pytest.raises(UserError, match=r"file/.* cannot be written .* choose another"):
         use(tmp_path / "file" / "run")
-    with pytest.raises(UserError, match=r"/proc/run: cannot be created"):
+    with pytest.raises(UserError, match=r"/proc/run: cannot be written"):
         use(Path("/proc/run"))
 
 
 @pytest.mark.parametrize("name", ["lr[1]", "run*", "what?", "back\\slash", "\udcff"])
 def test_a_name_that_tensorflow_cannot_use_is_refused(tmp_path, name):
-    with pytest.raises(UserError, match=r"--run_dir .* give another one"):
+    with pytest.raises(UserError, match=r"rename it, or give another --run_dir"):
         use(tmp_path / name)
     assert not list(tmp_path.iterdir())
 
 
 class TestTwoTrainers:
     def test_the_second_is_refused_with_the_firsts_process_and_start(self, tmp_path):
-        trainer = rf"process {os.getpid()}, started \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d,"
+        trainer = rf"process {os.getpid()} on \S+, started \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d,"
         assert not is_training(tmp_path)
         assert not list(tmp_path.iterdir())  # to ask leaves no trace
         with open_run_dir(tmp_path, SETTINGS):
@@ -107,6 +137,20 @@ class TestTwoTrainers:
         assert subprocess.run([sys.executable, "-c", code], cwd=PROJECT).returncode == -9
         assert (tmp_path / "trainer.json").exists()
         use(tmp_path)
+
+    @pytest.mark.parametrize("code", ["ENOLCK", "EOPNOTSUPP", "EINVAL"])
+    def test_the_second_is_refused_where_the_file_system_has_no_locks(
+        self, tmp_path, monkeypatch, code
+    ):
+        def refuse(lock):
+            raise OSError(getattr(errno, code), "No locks available")
+
+        monkeypatch.setattr("filelock.FileLock._acquire", refuse)
+        with open_run_dir(tmp_path, SETTINGS):
+            assert is_training(tmp_path)
+            with pytest.raises(UserError, match=r"is training there; .* delete .*lock\.soft\)"):
+                use(tmp_path)
+        assert not is_training(tmp_path)
 
     @of_all_kinds
     def test_an_odd_lock_is_not_waited_for(self, tmp_path, make_odd):

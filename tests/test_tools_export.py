@@ -5,6 +5,7 @@ import io
 import json
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import zipfile
@@ -13,12 +14,16 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from flatbuffers.number_types import Float32Flags, Int8Flags
+from flatbuffers.table import Table
 from PIL import Image
 from tensorflow.lite.tools import flatbuffer_utils
 
 import data
+from base.files import MARKER
+from data.images import read_image
 from exports import PACKAGES
-from exports.formats import FORMATS, labels_text
+from exports.formats import FORMATS, decoded, labels_text
 from squeezenet_model import tf
 from tests.conftest import PROJECT
 from tools import export, predict
@@ -105,6 +110,68 @@ def test_the_saved_model_takes_files_as_tools_predict_does(out, trained, tmp_pat
     np.testing.assert_allclose(served["probabilities"], expected, atol=0.05)
 
 
+@pytest.fixture(scope="module")
+def decode():
+    """Decodes a file's content as the SavedModel does: [32, 32, 3]."""
+    with tf.Graph().as_default() as graph:
+        files = tf.placeholder(tf.string, [None])
+        pixels = decoded(files, 32)
+    session = tf.Session(graph=graph)
+    return lambda content: session.run(pixels, {files: [content]})[0]
+
+
+def written(image: Image.Image, kind: str, **options) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+GRADIENT = Image.linear_gradient("L").resize((40, 40))
+STRIPES = GRADIENT.point(lambda value: value % 2 * 255)
+ANIMATED = {"save_all": True, "append_images": [GRADIENT.rotate(90)]}
+DEEP = Image.fromarray(np.asarray(GRADIENT).astype(np.uint16) * 257)
+BMP = written(GRADIENT.convert("RGB"), "BMP")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        written(GRADIENT.convert("CMYK"), "JPEG", quality=95),
+        written(GRADIENT, "GIF", **ANIMATED),
+        written(GRADIENT, "PNG", **ANIMATED),
+        written(GRADIENT, "PNG", transparency=200),  # a color key
+        written(STRIPES.convert("1"), "PNG"),
+        written(STRIPES.convert("1"), "PNG", transparency=1),
+        written(DEEP, "PNG"),
+        BMP[:22] + struct.pack("<i", -40) + BMP[26:],  # from the top down
+        written(GRADIENT, "WEBP", lossless=True, exif=b"Exif\0\0II*\0\x08\0\0\0\0\0"),
+    ],
+    ids=["CMYK", "GIF", "APNG", "key", "bits", "bits-with-key", "16-bit", "top-down", "VP8X"],
+)
+def test_the_saved_model_reads_odd_files_as_tools_predict_does(decode, tmp_path, content):
+    (tmp_path / "odd").write_bytes(content)
+    expected = read_image(tmp_path / "odd", 32).reshape(3, 32, 32).transpose(1, 2, 0)
+    np.testing.assert_allclose(decode(content), expected, atol=3)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (written(GRADIENT, "WEBP", **ANIMATED)[:99], "an animated WebP cannot"),  # nor be decoded
+        (written(GRADIENT.convert("RGB").quantize(64), "BMP"), "a BMP can only"),
+        (written(GRADIENT.convert("1"), "BMP"), "a BMP can only"),
+        *((BMP[:28] + bytes([bits]) + BMP[29:], "a BMP can only") for bits in (4, 8, 16)),
+        *((BMP[:30] + bytes([kind]) + BMP[31:], "a BMP can only") for kind in (1, 3)),
+        (BMP[:14] + b"\x0c" + BMP[15:], "a BMP can only"),  # OS/2's header
+    ],
+)
+def test_the_saved_model_refuses_what_tensorflow_would_crash_on_or_misread(
+    decode, content, message
+):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        decode(content)
+
+
 @needs_packages
 def test_the_names_of_the_classes_are_in_the_files(out):
     import onnxruntime
@@ -116,9 +183,29 @@ def test_the_names_of_the_classes_are_in_the_files(out):
         (entry,) = [entry for entry in model.metadata if entry.name == b"TFLITE_METADATA"]
         metadata = bytes(model.buffers[entry.buffer].data)
         assert (metadata[4:8], b"labels.txt" in metadata) == (b"M001", True)
+        check_images(metadata)
     path, providers = out / "squeezenet.onnx", ["CPUExecutionProvider"]
     metadata = onnxruntime.InferenceSession(path, providers=providers).get_modelmeta()
     assert json.loads(metadata.custom_metadata_map["class_names"]) == list("0123456789")
+
+
+def check_images(metadata: bytes):
+    """They are in RGB and need no normalization, says TFLite metadata; MediaPipe wants to know."""
+
+    def follow(table: Table, slot: int, *, is_vector: bool = False) -> Table:
+        place = table.Offset(4 + 2 * slot)
+        place = table.Vector(place) if is_vector else table.Pos + place
+        return Table(table.Bytes, table.Indirect(place))
+
+    root = Table(metadata, int.from_bytes(metadata[:4], "little"))
+    images = follow(follow(root, 3, is_vector=True), 2, is_vector=True)
+    content, unit = follow(images, 3), follow(images, 4, is_vector=True)
+    colors, options = follow(content, 1), follow(unit, 1)
+    kinds = [table.Get(Int8Flags, table.Pos + table.Offset(4)) for table in (content, unit, colors)]
+    assert kinds == [2, 1, 1]  # ImageProperties, NormalizationOptions, RGB
+    vectors = [options.Offset(4), options.Offset(6)]  # mean, standard deviation
+    assert [options.VectorLen(vector) for vector in vectors] == [1, 1]
+    assert [options.Get(Float32Flags, options.Vector(each)) for each in vectors] == [0.0, 1.0]
 
 
 def test_the_names_of_the_classes_are_beside_the_files(out):
@@ -128,13 +215,13 @@ def test_the_names_of_the_classes_are_beside_the_files(out):
 
 def test_can_be_done_again_and_leaves_nothing_but_the_formats(run, out):
     before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
-    expected = {FORMATS[name][0] for name in AT_HAND} | {"labels.txt", "printed"}
+    expected = {FORMATS[name][0] for name in AT_HAND} | {"labels.txt", "printed", MARKER}
     assert {path.name for path in before} == expected
     formats = ("saved_model", "frozen_graph", "frozen_graph")
     code, printed, err = run("--out", out, "--formats", *formats)
     assert (code, printed.count("frozen_graph"), err) == (0, 1, "")
-    changed = [path.name for path in before if path.stat().st_mtime_ns > before[path]]
-    assert sorted(changed) == ["frozen_graph.pb", "labels.txt", "saved_model"]
+    changed = {path.name for path in before if path.stat().st_mtime_ns > before[path]}
+    assert changed - {MARKER} == {"frozen_graph.pb", "labels.txt", "saved_model"}
     assert {path.name for path in out.iterdir()} == expected
 
 
@@ -153,11 +240,11 @@ def test_without_the_test_images_noise_is_compared_but_int8_cannot_be_calibrated
 
 def test_what_is_in_the_way_is_left_alone(run):
     Path("saved_model").mkdir()
-    Path("saved_model/thesis.txt").write_text("mine")
+    Path("labels.txt").write_text("mine")
     code, printed, err = run("--formats", "frozen_graph", "saved_model", "--out", ".")
     assert (code, printed) == (2, "")
-    assert "saved_model: is there, but no earlier export; give another --out" in err
-    assert sorted(map(str, Path().rglob("*"))) == ["saved_model", "saved_model/thesis.txt"]
+    assert re.search(r": \.: holds files that this project has not written; .* empty folder", err)
+    assert sorted(map(str, Path().rglob("*"))) == ["labels.txt", "saved_model"]
 
 
 def test_a_full_disk_is_one_sentence(run, monkeypatch):
@@ -165,7 +252,7 @@ def test_a_full_disk_is_one_sentence(run, monkeypatch):
     monkeypatch.setattr(tf.saved_model.Builder, "save", Mock(side_effect=full))
     code, printed, err = run("--formats", "saved_model", "--out", "out")
     assert re.fullmatch(r".*saved_model: cannot be written \(out of space\); free .*\n", err)
-    assert (code, printed, list(Path("out").iterdir())) == (2, "", [])
+    assert (code, printed, list(Path("out").iterdir())) == (2, "", [Path("out", MARKER)])
 
 
 def test_a_missing_package_is_named(run, monkeypatch):

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import data
+from base.files import MARKER
 from reporting.heatmap import draw_heatmap
 from saved.run import load_run
 from tools import predict
@@ -66,6 +67,21 @@ def test_takes_files_folders_and_globs_in_the_order_given(folder):
     names = [path.stem for path in predict.find_files([folder / name for name in arguments])]
     assert names[:15] == ["04", *(f"{i:02}" for i in range(1, 20, 2)), "00", "06", "12", "18"]
     assert sorted(names) == [f"{i:02}" for i in range(20)]  # each once, however often it is found
+
+
+def test_follows_links_to_folders_but_reads_no_folder_twice_and_no_output(folder, tmp_path):
+    (tmp_path / "link").symlink_to(folder)
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "odd").symlink_to(folder / "odd")
+    (tmp_path / "more" / "self").symlink_to("..")
+    (tmp_path / "heatmaps").mkdir()
+    for name in (MARKER, "a.png"):
+        (tmp_path / "heatmaps" / name).touch()
+    names = [path.name for path in predict.find_files([tmp_path])]
+    assert sorted(names) == sorted(path.name for path in folder.rglob("*.*"))
+    heatmap = tmp_path / "heatmaps" / "a.png"
+    assert heatmap not in predict.find_files([tmp_path / "**"])
+    assert [heatmap] == predict.find_files([tmp_path / "heatmaps" / "*"])
 
 
 def test_skips_what_is_no_image_and_names_it(run, folder, tmp_path):
@@ -139,14 +155,14 @@ class TestHeatmaps:
             "heatmaps/host/share/a/x.png.png",
         ]
 
-    def test_never_overwrite_a_photo(self, run):
+    def test_never_overwrite_a_photo_or_mix_with_other_files(self, run):
         images = "a.png", "heatmaps/a.png.png"
         Path("heatmaps").mkdir()
         for path in images:
             Image.new("RGB", (9, 9)).save(path)
         code, out, err = run(*images, "--heatmap")
         assert (code, out, Image.open("heatmaps/a.png.png").size) == (2, "", (9, 9))
-        assert re.search(r"--heatmap: would overwrite .*/heatmaps/a.png.png, which is one", err)
+        assert "heatmaps: holds files that this project has not written" in err
 
     def test_that_cannot_be_drawn_cost_only_themselves(self, run):
         images = "a.png", "b.png", f"{'x' * 251}.png"  # with .png, too long for a file system
@@ -154,6 +170,6 @@ class TestHeatmaps:
             Image.new("RGB", (9, 9)).save(path)
         Path("b.png").write_text("not an image")
         code, out, err = run(*images, "--heatmap")
-        assert (code, out[:7], out.count("\n"), err.count("\n")) == (1, "a.png: ", 1, 3)
+        assert (code, out[:7], out.count("\n"), err.count("\n")) == (1, "a.png: ", 2, 3)
         assert re.match(r"b\.png: is not an image.*\nheatmaps/x+\.png\.png: cannot be wr", err)
-        assert list(Path("heatmaps").iterdir()) == [Path("heatmaps/a.png.png")]
+        assert list(Path("heatmaps").glob("*.png")) == [Path("heatmaps/a.png.png")]

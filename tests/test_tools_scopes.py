@@ -2,6 +2,7 @@
 
 import json
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -54,7 +55,8 @@ class TestAComparison:
     @staticmethod
     def comparison(trained):
         """An early checkpoint of a run compared with its last one."""
-        return scopes.compare(trained.run_dir / "model.ckpt-150", trained.run_dir)
+        paths = trained.run_dir / "model.ckpt-150", trained.run_dir
+        return scopes.compare(*map(scopes.measure, paths))
 
     def test_says_how_far_each_variable_moved_and_which_relus_are_dead(self, comparison):
         rows = {row["variable"]: row for row in comparison["variables"]}
@@ -73,8 +75,13 @@ class TestAComparison:
         assert re.search(r"\nfinal_conv/bias +10 +10 +\d+\.\d{3} +\d+\.\d{3} +[\d.]+%$", text)
 
     def test_is_drawn_into_the_folder_of_b(self, run, comparison, tmp_path, monkeypatch):
-        found = {**comparison, "b": f"{tmp_path}/model.ckpt-375"}
-        monkeypatch.setattr(scopes, "compare", lambda a, b: found)
+        folders = {"a": tmp_path / "digits", "b": tmp_path}
+        found = {
+            name: (SimpleNamespace(checkpoint=f"{folder}/model.ckpt-375", output_dir=folder),)
+            for name, folder in folders.items()
+        }
+        monkeypatch.setattr(scopes, "measure", lambda path: found[path.name])
+        monkeypatch.setattr(scopes, "compare", lambda a, b: comparison)
         code, out, _ = run("--compare", "a", "b")
         drawing = tmp_path / "scopes_compared_with_digits.png"
         assert (code, f"saved to {drawing}" in out, Image.open(drawing).width) == (0, True, 800)

@@ -53,20 +53,21 @@ class TestARun:
         shutil.copytree(trained.run_dir, tmp_path / "runs" / "digits")
         process = train_here(*TRAINED_FLAGS, cwd=tmp_path)
         assert process.returncode == 0
-        assert process.stdout.startswith("step 375: test accuracy")
-        results = (tmp_path / "runs" / "digits" / "results.json").read_bytes()
-        assert results == (trained.run_dir / "results.json").read_bytes()
+        assert re.match(r"complete since step 375; .*\nstep 375: test accuracy", process.stdout)
+        written = tmp_path / "runs" / "digits" / "results.json"
+        assert written.read_bytes() == (trained.run_dir / "results.json").read_bytes()
 
     def test_is_reported_on_class_by_class_by_an_evaluation_that_writes_only_a_drawing(
         self, trained
     ):
-        before = {path: path.stat() for path in trained.run_dir.rglob("*") if path.is_file()}
+        before = {path: path.stat().st_mtime_ns for path in trained.run_dir.rglob("*.*")}
         process = train_here("--eval_only", cwd=trained.run_dir.parents[1])
         assert (process.returncode, process.stderr) == (0, "")
         drawing = trained.run_dir / "confusion_matrix_test.png"
         assert Image.open(drawing).width > 100
         drawing.unlink()
-        assert all(path.stat().st_mtime_ns == stat.st_mtime_ns for path, stat in before.items())
+        after = {path: path.stat().st_mtime_ns for path in trained.run_dir.rglob("*.*")}
+        assert after == before
         for line in ("test accuracy", "test loss", "checkpoint"):
             assert re.search(f"^{line}  .*$", trained.stdout, re.MULTILINE)[0] in process.stdout
         results = read_json(trained.run_dir / "results.json")
@@ -79,8 +80,7 @@ class TestARun:
             assert float(recall) == round(100 * results["class_accuracies"][name], 1)
         matrix = re.findall(r"^\d((?: +\d+){10})$", process.stdout, re.MULTILINE)
         assert [list(map(int, row.split())) for row in matrix] == results["confusion_matrix"]
-        error = f"\nexpected calibration error {results['calibration_error']:.2%} "
-        assert error in process.stdout
+        assert f"\nexpected calibration error {results['calibration_error']:.2%} " in process.stdout
 
 
 def test_held_out_images_take_the_place_of_the_test_set_until_the_end(tmp_path):
@@ -111,10 +111,11 @@ def test_a_training_is_watched_to_its_end_and_no_other_trainer_is_let_in(tmp_pat
         wait_for(tmp_path / "run" / "model.ckpt-4.index")
         refused = error_of(train_here(*flags, cwd=tmp_path))
         assert re.fullmatch(
-            rf"run: process {process.pid}, started .*, is training there; .*", refused
+            rf"run: process {process.pid} on .*, started .*, is training there; .*", refused
         )
-        sleep = time.sleep
-        monkeypatch.setattr("time.sleep", lambda _: (seen.touch(), sleep(0.05)))
+        monkeypatch.setattr(
+            "time.sleep", lambda seconds, sleep=time.sleep: (seen.touch(), sleep(seconds))
+        )
         watched = train_here("--eval_only", "--watch", "--run_dir", "run", cwd=tmp_path)
         process.join()
     assert (process.exitcode, watched.returncode) == (0, 0), watched.stderr
@@ -131,7 +132,7 @@ def test_a_training_is_watched_to_its_end_and_no_other_trainer_is_let_in(tmp_pat
         ("--dataset loop", ".*/loop: is neither a folder nor one of the data sets .*"),
         ("--dataset . --data_dir a", "a: is .* cifar10.*; leave it out."),
         ("--dataset cifar10 --data_dir .", "data_batch_1.bin: .* 30,730,000 bytes .*"),
-        ("--init_from nowhere", "nowhere: is neither the folder of a run nor a checkpoint .*"),
+        ("--init_from nowhere", "nowhere: is neither a run, .* one of squeezenet1_1, .*"),
         ("--num_towers 3", "--num_towers 3: does not divide the batch size, 64; .*"),
         ("--held_out 1500", "digits: 1,500 of 1,500 training images of 10 classes cannot .*"),
         ("--run_dir file/run", "file/run: cannot be .*"),

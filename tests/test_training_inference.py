@@ -31,6 +31,15 @@ def test_images_get_the_chapters_preprocessing_and_its_net(run, tiny_dataset):
         np.testing.assert_allclose(net.session.run(copy), expected, rtol=1e-5)
 
 
+def test_in_bfloat16_the_probabilities_are_almost_the_same(run, tiny_dataset):
+    images = records_to_images(tiny_dataset.test.records, 8)
+    with load_net(run) as net, load_net(run, "bfloat16") as fast:
+        difference = abs(net.probabilities(images) - fast.probabilities(images)).max()
+        relus = fast.run(fast.relus, images)
+    assert 0 < difference < 0.01
+    assert {relu.dtype.name for relu in relus.values()} == {"float32"}
+
+
 def test_the_output_of_each_relu_is_found_by_its_scope(run):
     with load_net(run) as net:
         maps = net.run(net.relus, np.zeros([2, 8, 8, 3]))

@@ -38,6 +38,23 @@ def test_a_flag_takes_precedence(flag, value):
     assert schedule.recipe.name == "chapter"
 
 
+@pytest.mark.parametrize(
+    ("dataset", "given", "precision"),
+    [
+        ("cifar10", {}, "bfloat16"),
+        ("cifar10", {"recipe": "chapter"}, "float32"),
+        ("cifar10", {"precision": "float32"}, "float32"),
+        ("digits", {}, "float32"),
+        ("digits", {"precision": "bfloat16"}, "bfloat16"),
+    ],
+)
+def test_bfloat16_is_used_where_it_is_fast_unless_a_flag_says_otherwise(
+    monkeypatch, dataset, given, precision
+):
+    monkeypatch.setattr("training.recipe.fast_precision", lambda: "bfloat16")
+    assert make_schedule(1_500, defaults_for(dataset), given).precision == precision
+
+
 def test_the_tasks_of_a_cluster_add_up_their_batches():
     one, four = (make_schedule(1_500, defaults_for("digits"), {}, count) for count in (1, 4))
     assert four.batch_size == 4 * one.batch_size

@@ -15,7 +15,7 @@ from training import step as step_module
 from training.input_pipeline import TrainingBatches, standardized
 from training.ops import reproducible_dropout, with_dropout
 from training.plan import Plan
-from training.recipe import CHAPTER, FINE_TUNED, TUNED
+from training.recipe import CHAPTER, FINE_TUNED, PRECISIONS, TUNED
 from training.scope_scalars import kernel_scopes
 from training.step import build_training_step
 
@@ -60,8 +60,32 @@ def test_several_towers_take_the_same_steps_as_one(train):
     assert list(weights) == list(variable_shapes(SmallNet, 3))
 
 
-def test_a_repeated_run_is_identical_bit_for_bit(train):
-    assert_close(train(num_towers=4)[2], train(num_towers=4)[2], tolerance=0)
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_repeated_run_is_identical_bit_for_bit(train, precision):
+    flags = {"num_towers": 4, "precision": precision}
+    assert_close(train(**flags)[2], train(**flags)[2], tolerance=0)
+
+
+def test_in_bfloat16_the_layers_compute_but_nothing_is_kept(train):
+    """8 bits of precision; each of the towers reads the same copy of a variable."""
+
+    def build(plan, batch):
+        step = build_training_step(plan, batch)
+        operations = tf.get_default_graph().get_operations()
+        convolutions = [each for each in operations if each.type == "Conv2D"]
+        assert {each.outputs[0].dtype for each in convolutions} == {tf.bfloat16}
+        assert len({each.inputs[1].name for each in convolutions}) == len(convolutions) / 2
+        kept = [*tf.global_variables(), *step[1:]]
+        assert {each.dtype.base_dtype for each in kept} == {tf.float32, tf.int64}
+        return step
+
+    (values, _, weights), (expected, _, exact) = (
+        train(build=build, num_towers=2, precision="bfloat16"),
+        train(num_towers=2),
+    )
+    for step, other in zip(values, expected, strict=True):
+        assert step.loss == pytest.approx(other.loss, rel=0.02)
+    assert 0 < max(abs(weights[name] - exact[name]).max() for name in weights) < 0.05
 
 
 def test_the_chapters_recipe_trains_as_the_class_itself_does(train):

@@ -6,8 +6,10 @@ stored, with values of 0..255: crop and standardization are inside. The names of
 labels.txt, and within the files of all formats but frozen_graph.
 
   saved_model    for TensorFlow and its servers: image files or pixels -> labels, probabilities;
-                 unlike tools.predict, it reads neither TIFF nor AVIF, does not turn photos upright
-                 as their EXIF data say, and shows transparent parts of a GIF on black
+                 unlike tools.predict, it reads neither TIFF, AVIF nor HEIC, refuses an animated
+                 WebP and a BMP with a palette, compression or bit masks, does not turn photos
+                 upright as their EXIF data say, and shows black where the first image of a GIF is
+                 transparent or smaller than the whole
   frozen_graph   one GraphDef with the weights in it, its nodes named as in the chapter
   tflite         for phones (LiteRT), float32
   tflite_int8    the same in whole numbers, a third of the size; needs the run's images, to
@@ -31,6 +33,7 @@ if not __package__:  # started as `python path/to/tools/export.py`
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from base import UserError, printable
+from base.files import output_folder
 from base.program import Parser, local_path, run
 from base.runtime import CHATTER, filtered_stderr, load_tensorflow_quietly
 from data.images import ImageFiles
@@ -91,8 +94,7 @@ def export(flags: argparse.Namespace) -> None:
     saved = load_run(flags.run_dir)
     class_names = saved.settings["class_names"]
     calibration, images, labels, what = find_images(saved.settings, flags)
-    out = flags.out or saved.output_dir / "export"
-    out.mkdir(parents=True, exist_ok=True)
+    out = output_folder(flags.out or saved.output_dir / "export")
     with (
         load_net(saved) as net,
         tempfile.TemporaryDirectory(dir=out) as new,
@@ -105,9 +107,7 @@ def export(flags: argparse.Namespace) -> None:
             compare("checkpoint", files, net.probabilities, images, labels, expected),
         ]
         for file_name, write in [FORMATS[name] for name in dict.fromkeys(flags.formats)]:
-            path, place = Path(new, file_name), out / file_name
-            if place.is_dir() and not (place / "saved_model.pb").is_file():
-                raise UserError(f"{place}: is there, but no earlier export; give another --out.")
+            path = Path(new, file_name)
             rows += [
                 compare(name, [path, *path.rglob("*")], read, images, labels, expected)
                 for name, read in write(net, path, class_names, calibration).items()

@@ -1,6 +1,6 @@
 """Runs a cluster on this machine: python -m tools.launch_local --workers 2 -- --dataset digits
 
-Starts one train.py per task, with the flags after `--`, on free ports of localhost, and prints
+Starts one train.py per task, with the flags after `--`, on free ports of 127.0.0.1, and prints
 their output, each line with the name of its task. Ctrl-C shuts all of them down cleanly.
 """
 
@@ -23,6 +23,7 @@ if not __package__:  # started as `python path/to/tools/launch_local.py`
 from base.program import Interruption, Parser, number, report, run
 
 TRAIN = Path(__file__).resolve().parents[1] / "train.py"
+HOST = "127.0.0.1"  # not every system knows the name localhost
 GRACE_SECONDS = 20.0  # for all tasks to exit after one has failed, or after a signal
 # Tells a task to save and end. On Windows SIGTERM would kill it at once.
 STOP = getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM)
@@ -39,36 +40,18 @@ def main(arguments: list[str] | None = None) -> int:
         default=2,
         help="number of tasks, including the chief (default: 2)",
     )
-    parser.add_argument(
-        "--restarts",
-        type=number(int, 0, 1_000),
-        default=0,
-        help="how often to restart all tasks after one fails (default: 0)",
-    )
     parser.add_argument("train_flags", nargs="*", metavar="-- FLAGS", help="flags for train.py")
     flags = parser.parse_args(arguments)
     return run(parser.prog, lambda: launch(**vars(flags)))
 
 
-def launch(workers: int, restarts: int, train_flags: list[str]) -> int:
-    """Runs a cluster to its end, restarting it as often as allowed; returns the exit code."""
-    with Interruption() as interruption:
-        for restart in range(restarts + 1):
-            if restart:
-                report(f"restarting all tasks ({restart} of {restarts})")
-            code = run_tasks(workers, train_flags, interruption)
-            if code == 0 or interruption.received:
-                break
-    return 128 + interruption.received if interruption.received else code
-
-
-def run_tasks(workers: int, train_flags: list[str], interruption: Interruption) -> int:
-    """Runs each task once, and leaves no process behind; returns their highest exit code.
+def launch(workers: int, train_flags: list[str]) -> int:
+    """Runs each task once, and leaves no process behind; returns the exit code, as `main` does.
 
     Raises OSError if nobody reads the output any more; the tasks have then ended in order.
     """
     processes: dict[str, subprocess.Popen] = {}
-    with ThreadPoolExecutor(workers) as printers:
+    with Interruption() as interruption, ThreadPoolExecutor(workers) as printers:
         try:
             for index, (name, config) in enumerate(task_configs(workers).items()):
                 processes[name] = start(train_flags, config, index, workers)
@@ -81,7 +64,7 @@ def run_tasks(workers: int, train_flags: list[str], interruption: Interruption) 
                 process.wait()
     for printed in printing.values():
         printed.result()  # raises what the thread has raised
-    return code
+    return 128 + interruption.received if interruption.received else code
 
 
 def wait(printing: dict[tuple[str, subprocess.Popen], Future], interruption: Interruption) -> int:
@@ -127,11 +110,11 @@ def print_lines(name: str, process: subprocess.Popen) -> None:
 
 
 def task_configs(workers: int) -> dict[str, str]:
-    """TF_CONFIG for each task of a cluster on free ports of localhost, by the task's name."""
+    """TF_CONFIG for each task of a cluster on free ports of 127.0.0.1, by the task's name."""
     with contextlib.ExitStack() as stack:
-        servers = [socket.create_server(("localhost", 0)) for _ in range(workers)]
+        servers = [socket.create_server((HOST, 0)) for _ in range(workers)]
         chief, *others = [
-            f"localhost:{stack.enter_context(server).getsockname()[1]}" for server in servers
+            f"{HOST}:{stack.enter_context(server).getsockname()[1]}" for server in servers
         ]
     cluster = {"chief": [chief], "worker": others}
     tasks = {"chief": {"type": "chief", "index": 0}} | {

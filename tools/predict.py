@@ -5,6 +5,7 @@ Prints a line for each image file: the most probable class, and the next two.
 
 import argparse
 import glob
+import itertools
 import json
 import os
 import sys
@@ -16,9 +17,9 @@ if not __package__:  # started as `python path/to/tools/predict.py`
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from base import UserError, printable
-from base.files import write_file
+from base.files import is_output, output_folder, write_file
 from base.program import Parser, local_path, report, run
-from base.runtime import load_tensorflow_quietly, visible_cores
+from base.runtime import fast_precision, load_tensorflow_quietly, visible_cores
 from data.folder import walk
 from data.images import read_image
 from reporting.figures import png
@@ -60,11 +61,8 @@ def predict(flags: argparse.Namespace) -> int:
     paths = find_files(flags.images)
     places = mirrored([Path(os.path.abspath(path)) for path in paths])
     drawings = dict(zip(paths, places, strict=True)) if flags.heatmap else {}
-    if taken := {*map(os.path.realpath, drawings.values())} & {*map(os.path.realpath, drawings)}:
-        raise UserError(
-            f"--heatmap: would overwrite {min(taken)}, which is one of the images; move that "
-            "elsewhere."
-        )
+    if drawings:
+        output_folder(HEATMAP_DIR)
     load_tensorflow_quietly()  # takes seconds: only once there is something to do
     from saved.run import load_run
     from training.inference import load_net
@@ -72,25 +70,27 @@ def predict(flags: argparse.Namespace) -> int:
     saved = load_run(flags.run_dir)
     dim, seen = saved.model.original_dim, saved.model.resize_dim / saved.model.original_dim
 
-    def classify(path: Path) -> str | UserError:
-        """The line to print for an image, or what is wrong with its file or drawing."""
+    def classify(path: Path) -> list[str | UserError]:
+        """The line to print for an image, and what is wrong with its file or drawing."""
+        lines: list[str | UserError] = []
         try:
             images = records_to_images(read_image(path, dim), dim)
             (probs,), (maps,) = net.run([net.probs, net.relus["final_conv"]], images)
+            lines.append(described(path, probs, saved.settings["class_names"], flags.json))
             if path in drawings:
                 (square,) = records_to_images(read_image(path, SIDE), SIDE)
                 drawing = draw_heatmap(square, maps[..., probs.argmax()], seen)
-                drawings[path].parent.mkdir(parents=True, exist_ok=True)
+                output_folder(drawings[path].parent)
                 write_file(drawings[path], png(drawing))
-            return described(path, probs, saved.settings["class_names"], flags.json)
         except UserError as error:
-            return error
+            lines.append(error)
+        return lines
 
     code = 0
-    with load_net(saved) as net, ThreadPoolExecutor(visible_cores()) as threads:
+    with load_net(saved, fast_precision()) as net, ThreadPoolExecutor(visible_cores()) as threads:
         # As many images are in memory as there are cores. When an error ends the loop, such as a
         # pipe that `| head` has closed, the iterator goes, and cancels what has not begun.
-        for line in threads.map(classify, paths):
+        for line in itertools.chain.from_iterable(threads.map(classify, paths)):
             if isinstance(line, UserError):
                 code = 1
                 report(str(line))
@@ -110,8 +110,15 @@ def find_files(arguments: Sequence[Path]) -> list[Path]:
         found = [
             file
             for path in map(Path, sorted(glob.glob(pattern, recursive=True)))
+            if not any(  # a glob finds no output, unless it names its folder
+                is_output(folder)
+                for folder in (path, *path.parents)
+                if folder not in (argument, *argument.parents)
+            )
             for file in (
-                sorted(parent / name for parent, _, names in walk(path) for name in names)
+                sorted(
+                    parent / name for parent, _, names in walk(path, follows=True) for name in names
+                )
                 if path.is_dir()
                 else [path]
             )

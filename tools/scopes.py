@@ -21,7 +21,6 @@ from base.runtime import load_tensorflow_quietly
 from imagenet import DEFAULT_NET, ORIGINAL_DIM, RESIZE_DIM, SMALLEST_CROP
 from reporting import figures
 from reporting.console import aligned, percent
-from saved.run_dir import output_dir
 from training.batches import records_to_images
 
 MAX_IMAGES = 250  # on which filters are dead
@@ -63,17 +62,18 @@ def show(flags: argparse.Namespace) -> None:
     load_tensorflow_quietly()
     from reporting.scopes import texts
 
-    content = compare(*flags.compare) if flags.compare else describe(flags.run)
-    if flags.json:
-        print(json.dumps(content, indent=2))
-    elif isinstance(content, list):
-        print(aligned([TITLES, *map(texts, content)], left=(0, 6)))
-    else:
-        print(shown(content))
-        a, b = Path(content["a"]), Path(content["b"])
-        other = a.name if a.parent == b.parent else a.parent.name
-        if image := figures.scopes_comparison(content):  # None without a scope in common
-            figures.write_image(image, output_dir(b.parent) / f"scopes_compared_with_{other}.png")
+    if not flags.compare:
+        rows = describe(flags.run)
+        table = aligned([TITLES, *map(texts, rows)], left=(0, 6))
+        print(json.dumps(rows, indent=2) if flags.json else table)
+        return
+    (a, *_), (b, *_) = measured = [*map(measure, flags.compare)]
+    comparison = compare(*measured)
+    print(json.dumps(comparison, indent=2) if flags.json else shown(comparison))
+    image = None if flags.json else figures.scopes_comparison(comparison)
+    if image:  # None without a scope in common
+        other = a.output_dir if a.output_dir != b.output_dir else Path(a.checkpoint)
+        figures.write_image(image, b.output_dir / f"scopes_compared_with_{other.name}.png")
 
 
 def describe(path: Path) -> list[dict]:
@@ -89,8 +89,8 @@ def describe(path: Path) -> list[dict]:
     return table(modules(NETS[str(path)](*sizes)))
 
 
-def compare(a: Path, b: Path) -> dict:
-    """The differences between two runs or checkpoints; None for what one of them lacks.
+def compare(a: tuple, b: tuple) -> dict:
+    """The differences between two runs, as `measure` returns them; None for what one of them lacks.
 
     Returns:
       a, b: their checkpoints.
@@ -100,14 +100,14 @@ def compare(a: Path, b: Path) -> dict:
       dead_relus: one per convolution with the fraction of filters in a and b that are zero on up to
         MAX_IMAGES of the run's test images; left out if neither run's images are available.
     """
-    checkpoints, rows, weights, dead = zip(measure(a), measure(b), strict=True)
+    runs, rows, weights, dead = zip(a, b, strict=True)
 
     def pairs(found: tuple[dict, dict]) -> list[tuple[str, list]]:
         return [(name, [each.get(name) for each in found]) for name in found[0] | found[1]]
 
     return {
-        "a": checkpoints[0],
-        "b": checkpoints[1],
+        "a": runs[0].checkpoint,
+        "b": runs[1].checkpoint,
         "scopes": [
             {
                 "scope": scope,
@@ -122,7 +122,7 @@ def compare(a: Path, b: Path) -> dict:
 
 
 def measure(path: Path) -> tuple:
-    """A run's checkpoint, and three dictionaries: the rows of `reporting.scopes.table` by scope,
+    """A saved run, and three dictionaries: the rows of `reporting.scopes.table` by scope,
     the weights by name, the fractions of dead filters by convolution."""
     from reporting.scopes import modules, table
     from saved.run import load_dataset, load_run
@@ -135,7 +135,7 @@ def measure(path: Path) -> tuple:
         step = 1 + len(records) // batch_size_for(run.model, MAX_IMAGES)
         relus = net.run(net.relus, records_to_images(records[::step], run.model.original_dim))
         dead = {name: float(np.mean(relu.max(axis=(0, 1, 2)) == 0)) for name, relu in relus.items()}
-    return run.checkpoint, {row["scope"]: row for row in table(modules(run.model))}, weights, dead
+    return run, {row["scope"]: row for row in table(modules(run.model))}, weights, dead
 
 
 def moved(name: str, a: np.ndarray | None, b: np.ndarray | None) -> dict:

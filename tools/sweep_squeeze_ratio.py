@@ -8,6 +8,7 @@ expand filters.
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ if not __package__:  # started as `python path/to/tools/sweep_squeeze_ratio.py`
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import data
+from base.files import output_folder
 from base.program import SMALLEST, Parser, local_path, number, run, seed
 from base.runtime import load_tensorflow_quietly
 from reporting import figures
@@ -35,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
         epilog="Run the same command again to resume.",
     )
     parser.add_argument(
-        "--dataset", choices=data.names(), default="digits", help="default: %(default)s"
+        "--dataset", choices=data.NAMES, default="digits", help="default: %(default)s"
     )
     parser.add_argument(
         "--data_dir",
@@ -64,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def sweep(flags: argparse.Namespace) -> None:
     """Trains all ratios, prints a line for each, and plots them."""
-    sweep_dir = flags.sweep_dir or Path("runs", f"sweep-{flags.dataset}")
+    sweep_dir = output_folder(flags.sweep_dir or Path("runs", f"sweep-{flags.dataset}"))
     dataset = data.load(flags.dataset, flags.data_dir)
     load_tensorflow_quietly()
     from squeezenet_model import SqueezeNetModel
@@ -80,7 +82,10 @@ def sweep(flags: argparse.Namespace) -> None:
             fires = getattr(model, stack)  # a module's expand filters are half 1x1, half 3x3
             setattr(model, stack, tuple((round(ratio * 2 * n), n, name) for _, n, name in fires))
         run_dir = sweep_dir / f"squeeze_ratio_{ratio:g}"
-        recorded = {"squeeze_ratio": ratio, "data_dir": flags.data_dir and str(flags.data_dir)}
+        recorded = {
+            "squeeze_ratio": ratio,
+            "data_dir": flags.data_dir and os.path.abspath(flags.data_dir),
+        }
         plan = Plan(model, dataset, schedule, run_dir, recorded=recorded)
         with open_run_dir(run_dir, plan.settings):
             all_results[ratio] = train(plan) or {}

@@ -34,8 +34,9 @@ class Evaluator(contextlib.AbstractContextManager):
     """Evaluates checkpoints on a split, every image exactly once; closes its session on exit. The
     graph is built for the first checkpoint, so that training starts sooner."""
 
-    def __init__(self, model: SqueezeNetModel, split: Split):
+    def __init__(self, model: SqueezeNetModel, split: Split, precision: str = "float32"):
         self.model = model
+        self.precision = precision
         self.split = split
         self._batch_size = batch_size_for(model, BATCH_SIZE)
 
@@ -46,7 +47,7 @@ class Evaluator(contextlib.AbstractContextManager):
     @functools.cached_property
     def net(self) -> InferenceNet:
         """The net, with the weights of the last checkpoint that was evaluated or restored."""
-        return InferenceNet(self.model)
+        return InferenceNet(self.model, self.precision)
 
     def evaluate(self, checkpoint: str) -> Evaluation:
         """Restores a checkpoint (a path without extension) and runs the whole split, including the

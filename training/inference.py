@@ -1,7 +1,6 @@
 """The inference graph: a net with a checkpoint's weights, for evaluation, tools and exports."""
 
 import contextlib
-import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from saved.checkpoints import check_fits
 from saved.run import Run
 from squeezenet_model import SqueezeNetModel
 from training.input_pipeline import preprocessed
+from training.precision import with_precision
 
 
 class InferenceNet(contextlib.AbstractContextManager):
@@ -32,8 +32,8 @@ class InferenceNet(contextlib.AbstractContextManager):
       saver, session: TensorFlow's.
     """
 
-    def __init__(self, model: SqueezeNetModel):
-        self.model = copy.copy(model)
+    def __init__(self, model: SqueezeNetModel, precision: str = "float32"):
+        self.model = with_precision(model, precision)
         with tf.Graph().as_default() as graph:
             self.images = tf.placeholder(
                 tf.float32, [None, model.original_dim, model.original_dim, 3], name="images"
@@ -44,7 +44,7 @@ class InferenceNet(contextlib.AbstractContextManager):
             )
             self.probs = self.model.probs
             self.relus = {
-                operation.name.removesuffix("/Relu"): operation.outputs[0]
+                operation.name.removesuffix("/Relu"): tf.cast(operation.outputs[0], tf.float32)
                 for operation in graph.get_operations()
                 if operation.type == "Relu"
             }
@@ -93,10 +93,10 @@ class InferenceNet(contextlib.AbstractContextManager):
             return preprocessed(records, self.model)
 
 
-def load_net(run: Run) -> InferenceNet:
+def load_net(run: Run, precision: str = "float32") -> InferenceNet:
     """The net of a saved run with the weights of its checkpoint. Raises UserError if the checkpoint
     does not fit the run's settings."""
-    net = InferenceNet(run.model)
+    net = InferenceNet(run.model, precision)
     net.restore(run.checkpoint)
     return net
 

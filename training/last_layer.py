@@ -18,6 +18,7 @@ from training.batches import batch_at, batch_indices
 from training.input_pipeline import standardized
 from training.ops import training_loss, with_dropout
 from training.plan import Plan
+from training.precision import with_precision
 
 CROPS_PER_IMAGE = 4
 # 354 MB for the paper's nets, where each crop has 13 x 13 x 512 features of two bytes. For larger
@@ -46,11 +47,10 @@ def fit_last_layer(plan: Plan, checkpoint: str) -> dict[str, np.ndarray]:
         # gradients would need images, too.
         def cut(features: tf.Tensor) -> tf.Tensor:
             tf.identity(features, "computed")
-            return tf.placeholder(tf.float32, features.shape, "cached")
+            return tf.cast(tf.placeholder(tf.float32, features.shape, "cached"), features.dtype)
 
-        logits = with_dropout(model, cut).model_layers(
-            standardized(crops, model), is_training=False
-        )
+        net = with_precision(with_dropout(model, cut), plan.schedule.precision)
+        logits = net.model_layers(standardized(crops, model), is_training=False)
         computed, cached = map(session.graph.get_tensor_by_name, ("computed:0", "cached:0"))
         *others, kernel, bias = tf.trainable_variables()
         tf.train.init_from_checkpoint(checkpoint, {v.op.name: v for v in others})

@@ -39,7 +39,7 @@ def reproducible_dropout(
     depend on the number of towers.
 
     Args:
-      inputs: float32 [batch, ...], with a static shape; the result has the same.
+      inputs: float32 or bfloat16 [batch, ...], with a static shape; the result has the same.
       step: int64 scalar, the number of the batch.
       first_image: index of inputs[0] in the whole batch.
     """
@@ -55,7 +55,8 @@ def reproducible_dropout(
             alg=PHILOX,
             dtype=tf.int32,
         )
-        masks = tf.gather(DROPOUT_MASKS, tf.cast(tf.bitcast(words, tf.uint8), tf.int32))
+        table = tf.constant(DROPOUT_MASKS, inputs.dtype)
+        masks = tf.gather(table, tf.cast(tf.bitcast(words, tf.uint8), tf.int32))
         mask = tf.reshape(masks, [batch, -1])[:, : np.prod(shape)]
         return inputs * tf.reshape(mask, inputs.shape)
 

@@ -4,7 +4,7 @@ import math
 
 import tensorflow.compat.v1 as tf
 
-from training.recipe import Recipe, Schedule
+from training.recipe import Schedule
 from training.scope_scalars import is_kernel
 
 MOMENTUM = 0.9  # better for short runs than Jordan's own 0.95 (docs/recipe.md)
@@ -21,12 +21,12 @@ class MuonOptimizer(tf.train.Optimizer):
     replaces each step by the nearest matrix with equal singular values, so that all directions are
     learned at once. K. Jordan et al., "Muon: An optimizer for hidden layers in neural networks"
     (2024, kellerjordan.github.io/posts/muon). The learning rate, a float32 scalar, is roughly the
-    norm of each filter's step.
+    norm of each filter's step. dtype is that of the matrix products, bfloat16 in Jordan's own code.
     """
 
-    def __init__(self, learning_rate: tf.Tensor | float):
+    def __init__(self, learning_rate: tf.Tensor | float, dtype: tf.DType = tf.float32):
         super().__init__(use_locking=False, name="Muon")
-        self._learning_rate = learning_rate
+        self._learning_rate, self._dtype = learning_rate, dtype
 
     def _create_slots(self, var_list):
         for variable in var_list:
@@ -38,15 +38,16 @@ class MuonOptimizer(tf.train.Optimizer):
         ahead = MOMENTUM * total + grad  # its norm makes no difference
         *window, filters = var.shape.as_list()
         rows = math.prod(window)
-        step = orthogonalized(tf.reshape(ahead, [rows, filters]))
+        step = orthogonalized(tf.reshape(ahead, [rows, filters]), self._dtype)
         # A wide matrix has more filters than directions; a longer step moves each filter as far.
         length = self._learning_rate * math.sqrt(max(1.0, filters / rows))
         return var.assign_sub(length * tf.reshape(step, var.shape))
 
 
-def orthogonalized(matrix: tf.Tensor) -> tf.Tensor:
+def orthogonalized(matrix: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
     """Approximates the nearest matrix with orthonormal rows or columns, whichever are fewer:
     float32 [rows, columns] -> the same, with singular values between about 0.7 and 1.2, or zero.
+    The products are computed in dtype.
 
     A Newton-Schulz iteration: only matrix products, no decomposition. Each iteration multiplies x
     by the polynomial a + b gram + c gram^2 of gram = x x'. Here x is scaled by the fourth root of
@@ -56,14 +57,14 @@ def orthogonalized(matrix: tf.Tensor) -> tf.Tensor:
     a, b, c = POLYNOMIAL
     rows, columns = matrix.shape.as_list()
     wide = rows <= columns  # then gram is x x', otherwise x' x, whichever is smaller
-    identity = tf.eye(min(rows, columns))
+    identity = tf.eye(min(rows, columns), dtype=dtype)
     shift, rest = b / (2 * math.sqrt(c)) * identity, (a - b**2 / (4 * c)) * identity
-    x = matrix * (c**0.25 / (tf.norm(matrix) + 1e-7))
+    x = tf.cast(matrix * (c**0.25 / (tf.norm(matrix) + 1e-7)), dtype)
     for _ in range(ITERATIONS):
         shifted = tf.matmul(x, x, transpose_a=not wide, transpose_b=wide) + shift
         factor = tf.matmul(shifted, shifted) + rest
         x = tf.matmul(factor, x) if wide else tf.matmul(x, factor)
-    return x / c**0.25
+    return tf.cast(x, tf.float32) / c**0.25
 
 
 def learning_rate(global_step: tf.Tensor, schedule: Schedule) -> tf.Tensor:
@@ -85,17 +86,18 @@ def apply_gradients(
     gradients: list[tf.Tensor],
     variables: list[tf.Variable],
     rate: tf.Tensor,
-    recipe: Recipe,
+    schedule: Schedule,
     global_step: tf.Tensor,
 ) -> tf.Operation:
     """One step of Muon on the kernels and Adam on the biases, or Adam on all; counts the step."""
     pairs = list(zip(gradients, variables, strict=True))
     kernels = [pair for pair in pairs if is_kernel(pair[1])]
     biases = [pair for pair in pairs if not is_kernel(pair[1])]
-    kernel_optimizer = MuonOptimizer(rate) if recipe.muon else tf.train.AdamOptimizer(rate)
+    muon = MuonOptimizer(rate, tf.as_dtype(schedule.precision))
+    kernel_optimizer = muon if schedule.recipe.muon else tf.train.AdamOptimizer(rate)
     steps = [
         kernel_optimizer.apply_gradients(kernels),
-        tf.train.AdamOptimizer(recipe.bias_rate * rate).apply_gradients(biases),
+        tf.train.AdamOptimizer(schedule.recipe.bias_rate * rate).apply_gradients(biases),
     ]
     with tf.control_dependencies(steps):
         return global_step.assign_add(1, read_value=False)

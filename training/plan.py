@@ -36,6 +36,7 @@ class Plan:
         return {
             **describe(self.model),
             "dataset": self.dataset.name,
+            "images": self.dataset.digest or self.dataset.name,
             "class_names": list(self.dataset.class_names),
             **dataclasses.asdict(self.schedule),
             "recipe": self.schedule.recipe.name,

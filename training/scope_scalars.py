@@ -31,7 +31,8 @@ def scope_scalars(
     # overwrite the others' below) have read anyway: the gradients need them. So the step's own
     # operations, and its results bit for bit, stay the same.
     operations = reversed(tf.get_default_graph().get_operations())
-    reads = [operation.inputs[1] for operation in operations if operation.type == "Conv2D"]
+    kernels = [operation.inputs[1] for operation in operations if operation.type == "Conv2D"]
+    reads = [kernel.op.inputs[0] if kernel.op.type == "Cast" else kernel for kernel in kernels]
     # A read's own input is the variable's handle.
     before = {read.op.inputs[0].op.name: read for read in reads}
 

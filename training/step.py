@@ -7,12 +7,12 @@ builds its graph in the same way (tensorflow/models, tutorials/image/cifar10).
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import NamedTuple
 
 import tensorflow.compat.v1 as tf
 
-from base.runtime import tower_device
 from training.initial_weights import model_scope
 from training.input_pipeline import Batch, standardized
 from training.ops import (
@@ -23,6 +23,7 @@ from training.ops import (
 )
 from training.optimizers import apply_gradients, learning_rate
 from training.plan import Plan
+from training.precision import with_precision
 from training.recipe import WHOLE_BATCH, BatchPart
 from training.scope_scalars import SUMMARY_STEPS, scope_scalars
 
@@ -68,7 +69,7 @@ def build_training_step(
     if all_reduce is not None:
         mean = all_reduce(mean)
     train_op = apply_gradients(
-        mean.gradients, tf.trainable_variables(), rate, schedule.recipe, global_step
+        mean.gradients, tf.trainable_variables(), rate, schedule, global_step
     )
     with tf.control_dependencies([train_op]):
         step = global_step.read_value()
@@ -98,15 +99,13 @@ def build_towers(plan: Plan, batch: Batch, first_image: int) -> BatchResult:
     towers = []
     inputs = zip(tf.split(batch.crops, num_towers), tf.split(batch.labels, num_towers), strict=True)
     for index, (crops, labels) in enumerate(inputs):
-        net = with_dropout(
-            model,
-            partial(
-                reproducible_dropout,
-                seed=schedule.seed,
-                step=batch.step,
-                first_image=first_image + index * crops.shape[0],
-            ),
+        dropout = partial(
+            reproducible_dropout,
+            seed=schedule.seed,
+            step=batch.step,
+            first_image=first_image + index * crops.shape[0],
         )
+        net = with_precision(with_dropout(model, dropout), schedule.precision)
         with (
             tf.name_scope(f"tower_{index}"),
             tower_device(index, schedule.num_gpus),
@@ -127,3 +126,11 @@ def build_towers(plan: Plan, batch: Batch, first_image: int) -> BatchResult:
         all_gradients, losses, accuracies = zip(*towers, strict=True)
         means = [tf.add_n(parts) / num_towers for parts in zip(*all_gradients, strict=True)]
     return BatchResult(means, tf.add_n(losses) / num_towers, tf.add_n(accuracies) / num_towers)
+
+
+def tower_device(index: int, num_gpus: int) -> AbstractContextManager:
+    """Places a tower, by its index: its variables on the CPU, everything else on one of the GPUs.
+    With 0 GPUs, TensorFlow places it."""
+    gpu = f"/gpu:{index % max(1, num_gpus)}"
+    setter = tf.train.replica_device_setter(ps_tasks=1, ps_device="/cpu:0", worker_device=gpu)
+    return tf.device(setter) if num_gpus else nullcontext()
