@@ -12,10 +12,10 @@ if __name__ == "__main__":  # command/train.py reads the flags, then calls the f
     runpy.run_module("command.train", run_name="__main__")
 
 from cluster.alone import ALONE, Cluster
+from evaluation.evaluator import Evaluator
 from reporting.progress import progress_of
 from saved.checkpoints import Checkpoints
 from squeezenet_model import tf
-from training.evaluation import Evaluator
 from training.health import Health
 from training.initial_weights import initialize
 from training.input_pipeline import TrainingBatches
@@ -40,11 +40,11 @@ def train(plan: Plan, cluster: Cluster = ALONE) -> dict | None:
         tf.Graph().as_default(),
         cluster.device(),
         cluster.interruption() as interruption,
-        Evaluator(plan.model, plan.dataset.evaluation_set, schedule.precision) as evaluator,
+        Evaluator.of(plan) as evaluator,
     ):
         # 1. The graph: batch -> towers -> mean gradient -> one step of the optimizers.
         tf.set_random_seed(schedule.seed)
-        batches = TrainingBatches(plan.dataset, schedule, cluster.part)
+        batches = TrainingBatches(plan, cluster.part)
         training_step = build_training_step(
             plan, batches.next_batch, cluster.part, cluster.all_reduce
         )

@@ -2,6 +2,7 @@
 
 All of them train the chapter's net on CIFAR-10 with batches of 128 (the course also with 32), the
 same crops and flips, and Adam; train.py also with its default optimizer, which costs more.
+Where the processor has bfloat16, train.py uses it by default, and the peers have rows with it, too.
 --compare chooses SqueezeNet v1.1 instead, in training or inference.
 
 Each is a separate process. They take turns of a few seconds, and each round starts with a different
@@ -28,23 +29,31 @@ from reporting.console import aligned
 COMPARISONS = {
     "chapter": {
         OURS: Job("this_project"),
+        "train.py, float32": Job("this_project", options=("--precision", "float32")),
+        "train.py, bfloat16": Job("this_project", options=("--precision", "bfloat16")),
         "train.py --recipe chapter": Job("this_project", options=("--recipe", "chapter")),
         "course, batch 128": Job("course"),
         "course, batch 32": Job("course", batch_size=32),
         "PyTorch": Job("pytorch"),
         "PyTorch, compiled": Job("pytorch", options=("compiled",)),
+        "PyTorch, bfloat16": Job("pytorch", options=("bfloat16",)),
         "Keras 3": Job("keras3"),
         "Keras 3, compiled": Job("keras3", options=("compiled",)),
+        "Keras 3, bfloat16": Job("keras3", options=("bfloat16",)),
         "JAX/Flax": Job("jax_flax"),
         "matrix products": Job("this_project", "multiply"),
     },
     "squeezenet1_1": {
         OURS: Job("this_project", "train_v1_1", batch_size=32),
+        "train.py, float32": Job("this_project", "train_v1_1", 32, ("float32",)),
         "PyTorch": Job("pytorch", "train_v1_1", batch_size=32),
+        "PyTorch, bfloat16": Job("pytorch", "train_v1_1", 32, ("bfloat16",)),
     },
     "squeezenet1_1_inference": {
         OURS: Job("this_project", "classify_v1_1", batch_size=1),
+        "train.py, float32": Job("this_project", "classify_v1_1", 1, ("float32",)),
         "PyTorch": Job("pytorch", "classify_v1_1", batch_size=1),
+        "PyTorch, bfloat16": Job("pytorch", "classify_v1_1", 1, ("bfloat16",)),
     },
 }
 

@@ -1,7 +1,7 @@
 """Measures and predicts the speed of clusters: python -m benchmarks.scaling
 
 Measures clusters on this machine, and predicts clusters of several machines with a model of a ring,
-which docs/scaling.md explains. Run it on an otherwise idle machine.
+which docs/results.md explains. Run it on an otherwise idle machine.
 """
 
 import contextlib
@@ -100,7 +100,7 @@ def step_seconds(tasks: int, batch_size: int) -> float:
     """
     flags = f"--dataset digits --num_epochs {11 * tasks} --batch_size {batch_size}".split()
     with tempfile.TemporaryDirectory() as run_dir, contextlib.redirect_stdout(None):
-        if launch_local.launch(tasks, 0, [*flags, "--run_dir", run_dir]):
+        if launch_local.launch(tasks, [*flags, "--run_dir", run_dir]):
             raise UserError(f"tools.launch_local --workers {tasks}: failed; run it to see why.")
         return tasks * batch_size / read_json(Path(run_dir, "results.json"))["images_per_second"]
 

@@ -49,7 +49,7 @@ def profile(flags: argparse.Namespace) -> None:
     plan = Plan(SqueezeNetModel(32, 24, output_size=10), dataset, schedule, run_dir=None)
     traces = [tf.RunMetadata() for _ in range(STEPS)]
     with tf.Graph().as_default() as graph, tf.Session(config=session_config()) as session:
-        batches = TrainingBatches(dataset, schedule)
+        batches = TrainingBatches(plan)
         step = build_training_step(plan, batches.next_batch).step
         session.run(tf.global_variables_initializer())
         batches.start_at(session, 0)

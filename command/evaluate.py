@@ -10,13 +10,13 @@ import tensorflow.compat.v1 as tf
 from base import UserError
 from cluster.config import START_SECONDS
 from command.plan import dataset_of, run_dir_of
+from evaluation.evaluator import Evaluator
 from reporting.console import print_classes, print_evaluation, print_report
 from reporting.figures import confusion_matrix, write_image
 from reporting.results import summarize
 from saved.checkpoints import checkpoint_step, newest_checkpoint
 from saved.run import load_dataset, load_run, restore_model
 from saved.run_dir import PRETRAINED, is_training, output_dir, read_settings
-from training.evaluation import Evaluator
 
 POLL_SECONDS = 1
 

@@ -103,7 +103,8 @@ def parse_flags(arguments: list[str] | None = None) -> argparse.Namespace:
         "--eval_every",
         type=number(int, 1, 1_000_000_000),
         help="steps between checkpoints, each of which is evaluated "
-        f"(default: a fifth of the run, at most {MAX_STEPS_BETWEEN_EVALS:,})",
+        f"(default: a fifth of the run, half of one of the paper's nets, at most "
+        f"{MAX_STEPS_BETWEEN_EVALS:,})",
     )
     add("--summarize_layers", action="store_true", help="also record activations and gradients")
     add("--eval_only", action="store_true", help="evaluate the newest checkpoint; do not train")

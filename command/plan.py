@@ -10,7 +10,7 @@ from base import UserError
 from cluster.config import Config
 from command.flags import DEFAULT_DATASET
 from data import Dataset
-from imagenet import DEFAULT_NET, ORIGINAL_DIM, RESIZE_DIM, is_published
+from imagenet import DEFAULT_NET, TRAINING_DIM, is_published
 from imagenet.nets import NETS
 from saved.checkpoints import all_checkpoints, find_damage
 from saved.run import Run, load_run
@@ -21,6 +21,9 @@ from training.recipe import defaults_for, make_schedule
 
 SMALL_DIM = 32  # side of a stored photo for the chapter's net, in pixels, as of CIFAR-10's images
 CROP = 0.75  # how much of it the net sees, along each side: 24 of 32
+
+# What a run keeps, and what it is in a run of an earlier version that does not say it.
+KEPT = {"precision": "float32", "interpolation": 0.0, "original_dim": None, "resize_dim": None}
 
 
 def make_plan(flags: argparse.Namespace, config: Config | None) -> Plan:
@@ -34,9 +37,10 @@ def make_plan(flags: argparse.Namespace, config: Config | None) -> Plan:
     weights = flags.init_from
     if weights and not is_published(weights):
         weights = weights.resolve()
-    # A run keeps its precision, even on a machine where another one would be faster.
-    precision = flags.precision or saved.get("precision", "float32" if saved else None)
-    dataset = load_images(flags, net)
+    # A run keeps what it was begun with, by an earlier version or on another machine.
+    kept = {name: saved.get(name, value) for name, value in KEPT.items() if saved}
+    precision = flags.precision or kept.get("precision")
+    dataset = load_images(flags, net, (kept["original_dim"], kept["resize_dim"]) if kept else None)
     num_tasks = len(config.tasks) if config else 1
     is_chief = config is None or config.name == "chief"
     return Plan(
@@ -45,7 +49,7 @@ def make_plan(flags: argparse.Namespace, config: Config | None) -> Plan:
         schedule=make_schedule(
             len(dataset.train.labels),
             defaults_for(dataset.name, net),
-            vars(flags) | {"precision": precision},
+            vars(flags) | kept | {"precision": precision},
             num_tasks,
             num_gpus=len(tf.config.list_physical_devices("GPU")),
         ),
@@ -82,7 +86,9 @@ def initial_run(flags: argparse.Namespace, run_dir: Path, saved: dict) -> tuple[
     return run, (run.settings if run else saved).get("net", DEFAULT_NET)
 
 
-def load_images(flags: argparse.Namespace, net: str) -> Dataset:
+def load_images(
+    flags: argparse.Namespace, net: str, saved_dims: tuple[int, int] | None = None
+) -> Dataset:
     """The images to train and evaluate on, at the size that the net needs.
 
     Raises UserError if they cannot be had, or not at that size.
@@ -92,10 +98,10 @@ def load_images(flags: argparse.Namespace, net: str) -> Dataset:
     if net != DEFAULT_NET and (is_built_in or dim):
         what = f"--original_dim {dim}" if dim else f"--dataset {name}"
         raise UserError(
-            f"{what}: does not go with {net}, which takes photos of {ORIGINAL_DIM} pixels; leave "
+            f"{what}: does not go with {net}, which takes photos of {TRAINING_DIM} pixels; leave "
             "out --original_dim, and give a folder of photos."
         )
-    dims = (ORIGINAL_DIM, RESIZE_DIM)
+    dims = saved_dims or (TRAINING_DIM, TRAINING_DIM)
     if net == DEFAULT_NET:
         dims = (dim or SMALL_DIM, round(CROP * (dim or SMALL_DIM)))
     dataset = data.load(name, flags.data_dir, dims=dims if dim or not is_built_in else None)

@@ -20,7 +20,7 @@ from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.lite.tools import flatbuffer_utils
 
 from base import UserError, reason
-from training.inference import InferenceNet
+from evaluation.inference import InferenceNet
 
 # What a user can call, by what it is given: uint8 images [N, original_dim, original_dim, 3] ->
 # float32 [N, classes].

@@ -1,4 +1,4 @@
-"""The paper's own nets and their published ImageNet weights (docs/imagenet.md).
+"""The paper's own nets and their published ImageNet weights (docs/guide.md).
 
 nets.py builds SqueezeNet v1.0 and v1.1 from the chapter's fire module; weights.py reads the weight
 files. This module imports neither TensorFlow nor numpy, so that `--help` can list the names fast.
@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from data.download import PublishedFile
 
-# Photos for these nets are stored as squares of 256 x 256 pixels; the nets see crops of 224 x 224.
-ORIGINAL_DIM, RESIZE_DIM = 256, 224
+# Published weights see the central 224 of 256 x 256 pixels. On your own photos the nets are trained
+# on all of 288 x 288: more accurate, and the frozen layers' output can be computed once.
+ORIGINAL_DIM, RESIZE_DIM, TRAINING_DIM = 256, 224, 288
 DEFAULT_NET = "squeezenet"  # the chapter's
 # Every net of this project, with the smallest crop that it can halve as often as it does.
 SMALLEST_CROP = {DEFAULT_NET: 4, "squeezenet1_0": 21, "squeezenet1_1": 17}

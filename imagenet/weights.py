@@ -58,7 +58,7 @@ def read_npz(path: Path) -> Weights:
     except Exception as error:  # as above
         raise UserError(
             f"{path}: cannot be read as a .npz file of float arrays ({reason(error)}); write it "
-            "with numpy.savez, as docs/imagenet.md shows."
+            "with numpy.savez, as docs/guide.md shows."
         ) from None
 
 

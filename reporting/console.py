@@ -24,9 +24,11 @@ class TrainingBar(tqdm):
     Args:
       step, total_steps: steps taken so far, and in the whole run.
       num_epochs: passes over the training images in all these steps; need not be an integer.
+      has_accuracy: whether to show the accuracy of a batch, which says nothing of photos that a
+        fitted last layer has already learned.
     """
 
-    def __init__(self, step: int, total_steps: int, num_epochs: float):
+    def __init__(self, step: int, total_steps: int, num_epochs: float, has_accuracy: bool = True):
         super().__init__(
             initial=step,
             total=total_steps,
@@ -36,13 +38,15 @@ class TrainingBar(tqdm):
             bar_format="{desc} |{bar}| step {n_fmt}/{total_fmt}{postfix}, {remaining} left",
         )
         self._num_epochs, self._next_line = num_epochs, time.monotonic()
+        self._has_accuracy = has_accuracy
 
     def step_done(self, values, images_per_second: float | None) -> None:
         """Shows a step's values."""
         fraction = min(1.0, values.step / self.total)  # a cluster may pass its last step
         epoch = f"epoch {math.ceil(self._num_epochs * fraction)}/{math.ceil(self._num_epochs)}"
         speed = f", {images_per_second:,.0f} images/s" if images_per_second is not None else ""
-        numbers = f"loss {values.loss:.3f}, accuracy {values.accuracy:.0%}{speed}"
+        accuracy = f", accuracy {values.accuracy:.0%}" if self._has_accuracy else ""
+        numbers = f"loss {values.loss:.3f}{accuracy}{speed}"
         if not self.disable:
             if self.n == self.initial:
                 self.unpause()  # the first step, in which TensorFlow sets itself up, tells nothing

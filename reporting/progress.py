@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import tensorflow.compat.v1 as tf
+from tqdm import tqdm
 
 from base.files import read_json, write_json
+from evaluation.evaluator import Evaluation, Evaluator
 from reporting import figures, summaries
 from reporting.console import TrainingBar, print_evaluation
 from reporting.events import EventFile
 from reporting.results import summarize
 from reporting.scopes import drawn_graph, modules, tags
 from training.batches import batch_at, records_to_images
-from training.evaluation import Evaluation, Evaluator
 from training.plan import Plan
 from training.scope_scalars import MEASURES, SUMMARY_STEPS, kernel_scopes
 from training.step import TrainingStep
@@ -80,7 +81,9 @@ class RunProgress(contextlib.AbstractContextManager):
         self._tags = tags(kernel_scopes())
         self._train = EventFile(run_dir / "train", step + 1 if step else 0)
         self._eval = EventFile(run_dir / "eval", step if schedule.evaluates_at(step) else step + 1)
-        self._bar = TrainingBar(step, schedule.total_steps, schedule.num_epochs)
+        self._bar = TrainingBar(
+            step, schedule.total_steps, schedule.num_epochs, not schedule.recipe.frozen
+        )
         self._created = time.perf_counter()
         self._step_ends: list[float] = []  # in seconds, as if evaluations took no time
         self._paused = 0.0
@@ -145,6 +148,8 @@ class RunProgress(contextlib.AbstractContextManager):
         """Shows an evaluation, and adds it and its weights to the events; with summarize_layers,
         also what the layers put out and their gradients; after the last step, its mistakes."""
         step, schedule, dataset = evaluation.step, self._plan.schedule, self._plan.dataset
+        if schedule.interpolation and self._step_ends and step >= schedule.total_steps:
+            tqdm.write("the weights are now the mean of those before and after the fine-tuning")
         zeros = self._tagged(evaluator.zero_fractions(), "/activation/zeros")
         measures = {"loss": evaluation.loss, "accuracy": evaluation.accuracy, **zeros}
         self._eval.add_scalars(step, measures)

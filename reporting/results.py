@@ -3,7 +3,7 @@
 import numpy as np
 
 from data import Split
-from training.evaluation import Evaluation
+from evaluation.evaluator import Evaluation
 
 CALIBRATION_BINS = 15  # as in the paper cited by calibration_error
 

@@ -42,7 +42,7 @@ def imported_run(path: Path) -> Path:
     if not os.path.isfile(f"{name}.index") and not is_first_format:  # that of TensorFlow 0
         raise UserError(
             f"{path}: is neither a run, nor a TensorFlow checkpoint, nor a .npz file, nor one of "
-            f"{', '.join(imagenet.PUBLISHED)}; check the spelling, or see docs/imagenet.md for how "
+            f"{', '.join(imagenet.PUBLISHED)}; check the spelling, or see docs/guide.md for how "
             "to convert other weights."
         )
     reader = tf.train.NewCheckpointReader(intact_checkpoint(checkpoint, is_of_run=False))
@@ -81,7 +81,7 @@ def fitting_net(path: Path, weights: Weights) -> str:
         found = f"has shape {shapes[variable]}" if variable in shapes else "is missing"
         raise UserError(
             f"{path}: does not fit any of the nets {', '.join(NETS)}; for {closest}, {variable} "
-            f"{found} where it needs {shape}; docs/imagenet.md shows how to name and arrange the "
+            f"{found} where it needs {shape}; docs/guide.md shows how to name and arrange the "
             "variables."
         )
     return closest

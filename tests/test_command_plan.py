@@ -67,7 +67,7 @@ def test_what_a_run_is_called():
 @pytest.mark.parametrize(
     ("flags", "net", "dims"),
     [
-        ("--dataset photos", "squeezenet1_1", (256, 224)),
+        ("--dataset photos", "squeezenet1_1", (288, 288)),
         ("--dataset photos", "squeezenet", (32, 24)),
         ("--dataset photos --original_dim 64", "squeezenet", (64, 48)),
         ("", "squeezenet", None),

@@ -8,7 +8,7 @@ from imagenet.nets import MEAN, NETS, STD, SqueezeNet10, SqueezeNet11, describe,
 from squeezenet_model import tf
 from tests.small_nets import SmallNet
 from training.initial_weights import model_scope
-from training.input_pipeline import preprocessed, standardized
+from training.ops import preprocessed, standardized
 from training.recipe import CHAPTER
 
 # Logits of some classes, by the side of the image. Computed once with PyTorch 2.13.0 from

@@ -245,7 +245,7 @@ def test_the_documentation_converts_a_pytorch_state_dict(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", torch)
     monkeypatch.chdir(tmp_path)
     pattern = r"^(?: {4}.*\n|\n)*? {4}import torch\n(?: {4}.*\n|\n)+"
-    page = (PROJECT / "docs" / "imagenet.md").read_text()
+    page = (PROJECT / "docs" / "guide.md").read_text()
     (code,) = re.findall(pattern, page, re.MULTILINE)
     exec(textwrap.dedent(code), {})
     found = weights.read_npz(tmp_path / "weights.npz")

@@ -21,6 +21,23 @@ def test_every_package_and_module_is_installed():
     assert {*CONFIG["tool"]["setuptools"]["py-modules"]} == modules
 
 
+@pytest.mark.parametrize(
+    ("name", "extras"),
+    [
+        ("requirements.txt", ["test"]),
+        ("requirements-export.txt", ["export"]),
+        ("requirements-notebook.txt", ["notebook"]),
+    ],
+)
+def test_the_requirements_are_those_of_the_package_and_its_extras(name, extras):
+    lines = (PROJECT / name).read_text(encoding="utf-8").splitlines()
+    listed = {line.split("#")[0].strip() for line in lines} - {"", "-r requirements.txt"}
+    expected = {*CONFIG["project"]["dependencies"]} if name == "requirements.txt" else set()
+    for extra in extras:
+        expected |= {*CONFIG["project"]["optional-dependencies"][extra]}
+    assert listed == expected
+
+
 @pytest.mark.parametrize("target", COMMANDS.values(), ids=COMMANDS)
 def test_every_command_is_installed_and_starts_by_its_path_from_any_folder(target, tmp_path):
     module, function = target.split(":")

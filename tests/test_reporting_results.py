@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from data import Split
+from evaluation.evaluator import Evaluation
 from reporting.results import calibration_error, summarize
 from squeezenet_model import tf
-from training.evaluation import Evaluation
 
 
 @pytest.fixture(scope="module")

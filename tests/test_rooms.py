@@ -9,7 +9,7 @@ from tests.conftest import PROJECT
 # From the lowest to the highest: a room imports only those before it.
 ROOMS = (
     *("squeezenet_model", "base", "data", "imagenet", "saved", "training"),
-    *("reporting", "cluster", "exports", "train", "command", "tools"),
+    *("evaluation", "reporting", "cluster", "exports", "train", "command", "tools"),
 )
 INDEPENDENT = {"reporting", "cluster", "exports"}  # these three do not import each other
 

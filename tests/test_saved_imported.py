@@ -117,7 +117,7 @@ def test_what_cannot_be_read_is_no_damaged_checkpoint(here, name):
     (here / "empty").mkdir()
     if name != "empty":
         Path(name).write_bytes(b"\x89HDF\r\n")
-    with pytest.raises(UserError, match=r"is neither a run, .* docs/imagenet\.md for how to con"):
+    with pytest.raises(UserError, match=r"is neither a run, .* docs/guide\.md for how to con"):
         load_run(Path(name))
 
 
@@ -151,7 +151,7 @@ def test_published_names_mean_those_weights_unless_there_is_a_folder(here, monke
     ],
 )
 def test_real_weights_classify_photos(capfd, photo, weights, label):
-    """They are not part of the project: see docs/imagenet.md."""
+    """They are not part of the project: see docs/guide.md."""
     images = pytest.importorskip("skimage.data")
     downloads = Path("data/downloads")
     downloads.parent.mkdir()

@@ -12,10 +12,10 @@ from PIL import Image
 
 import data
 from base.files import MARKER
+from evaluation.evaluator import Evaluator
 from reporting.heatmap import draw_heatmap
 from saved.run import load_run
 from tools import predict
-from training.evaluation import Evaluator
 
 
 @pytest.fixture(scope="module")

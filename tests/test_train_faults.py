@@ -1,4 +1,4 @@
-"""What a training run survives. The table in docs/faults.md names these tests."""
+"""What a training run survives. The table in tests/README.md names these tests."""
 
 import os
 import random

@@ -103,7 +103,7 @@ def test_fine_tuning_that_is_killed_resumes_to_the_same_weights(folder, net, tmp
     (tmp_path / "weights.npz").unlink()
     (tmp_path / "squares").rename(tmp_path / "moved")
     resumed = run_train(*flags, "--dataset", "moved", "--run_dir", "killed", cwd=tmp_path)
-    assert re.match("resumed at step 2\nstep 2: validation accuracy", resumed.stdout)
+    assert re.search("^resumed at step 2\nstep 2: validation accuracy", resumed.stdout, re.M)
     (data,) = (tmp_path / "whole").glob("model.ckpt-4.data*")
     assert data.read_bytes() == (tmp_path / "killed" / data.name).read_bytes()
     settings = read_json(tmp_path / "killed" / "settings.json")

@@ -10,7 +10,11 @@ from data import Split
 from squeezenet_model import SqueezeNetModel, tf
 from tests.conftest import short_schedule
 from training.batches import batch_at, crop_and_flip
-from training.input_pipeline import TrainingBatches, preprocessed, standardized
+from training.input_pipeline import TrainingBatches
+from training.ops import preprocessed, standardized
+from training.plan import Plan
+
+MODEL = SqueezeNetModel(8, 6, 3)
 
 
 class Fixed(SqueezeNetModel):
@@ -42,11 +46,11 @@ def test_batches_are_preprocessed_as_the_chapter_does_image_by_image():
 
 def test_the_pipeline_gives_the_batches_of_its_steps_wherever_it_starts(tiny_dataset):
     with tf.Graph().as_default(), tf.Session() as session:
-        batches = TrainingBatches(tiny_dataset, short_schedule(seed=3))
+        batches = TrainingBatches(Plan(MODEL, tiny_dataset, short_schedule(seed=3), None))
         for start in (0, 5):
             batches.start_at(session, start)
             for step in range(start, start + 3):
-                number, *batch = session.run(batches.next_batch)
+                number, *batch = session.run(batches.next_batch[:3])
                 assert number == step
                 for ours, theirs in zip(batch, batch_at(tiny_dataset, 4, 3, step), strict=True):
                     np.testing.assert_array_equal(ours, theirs)
@@ -59,7 +63,7 @@ def test_a_photo_that_can_no_longer_be_read_is_one_sentence(tiny_dataset):
 
     dataset = dataclasses.replace(tiny_dataset, train=Split(Photos(), tiny_dataset.train.labels))
     with tf.Graph().as_default(), tf.Session() as session:
-        batches = TrainingBatches(dataset, short_schedule())
+        batches = TrainingBatches(Plan(MODEL, dataset, short_schedule(), None))
         batches.start_at(session, 0)
         with pytest.raises(UserError, match=r"^a\.jpg: is gone"), batches.errors():
-            session.run(batches.next_batch)
+            session.run(batches.next_batch[:3])

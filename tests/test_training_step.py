@@ -12,8 +12,8 @@ from squeezenet_model import tf
 from tests.conftest import short_schedule
 from tests.small_nets import SmallNet
 from training import step as step_module
-from training.input_pipeline import TrainingBatches, standardized
-from training.ops import reproducible_dropout, with_dropout
+from training.input_pipeline import TrainingBatches
+from training.ops import reproducible_dropout, standardized, with_dropout
 from training.plan import Plan
 from training.recipe import CHAPTER, FINE_TUNED, PRECISIONS, TUNED
 from training.scope_scalars import kernel_scopes
@@ -29,8 +29,8 @@ def train(tiny_dataset):
         schedule = short_schedule(batch_size=8, **changes)
         rng = np.random.default_rng(0)
         with tf.Graph().as_default(), tf.Session(config=session_config()) as session:
-            batches = TrainingBatches(tiny_dataset, schedule)
             plan = Plan(SmallNet(8, 6, 3), tiny_dataset, schedule, None)
+            batches = TrainingBatches(plan)
             step = build(plan, batches.next_batch)
             session.run(tf.global_variables_initializer())
             weights = {variable.op.name: variable for variable in tf.trainable_variables()}

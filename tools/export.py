@@ -87,9 +87,9 @@ def export(flags: argparse.Namespace) -> None:
                 "requirements-export.txt`, or choose other formats."
             )
     load_tensorflow_quietly()
+    from evaluation.inference import load_net
     from exports.formats import FORMATS, LABELS_NAME, labels_text
     from saved.run import load_run
-    from training.inference import load_net
 
     saved = load_run(flags.run_dir)
     class_names = saved.settings["class_names"]

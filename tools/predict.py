@@ -64,8 +64,8 @@ def predict(flags: argparse.Namespace) -> int:
     if drawings:
         output_folder(HEATMAP_DIR)
     load_tensorflow_quietly()  # takes seconds: only once there is something to do
+    from evaluation.inference import load_net
     from saved.run import load_run
-    from training.inference import load_net
 
     saved = load_run(flags.run_dir)
     dim, seen = saved.model.original_dim, saved.model.resize_dim / saved.model.original_dim

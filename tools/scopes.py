@@ -124,9 +124,9 @@ def compare(a: tuple, b: tuple) -> dict:
 def measure(path: Path) -> tuple:
     """A saved run, and three dictionaries: the rows of `reporting.scopes.table` by scope,
     the weights by name, the fractions of dead filters by convolution."""
+    from evaluation.inference import batch_size_for, load_net
     from reporting.scopes import modules, table
     from saved.run import load_dataset, load_run
-    from training.inference import batch_size_for, load_net
 
     run, dead = load_run(path), {}
     with load_net(run) as net, contextlib.suppress(UserError):  # its images may be elsewhere

@@ -14,14 +14,13 @@ from tqdm import tqdm
 
 from base.runtime import session_config, visible_cores
 from data import Dataset
-from training.batches import batch_at, batch_indices
-from training.input_pipeline import standardized
-from training.ops import training_loss, with_dropout
+from training.batches import batch_indices, crop_and_flip, random_offsets
+from training.ops import standardized, training_loss, with_dropout
 from training.plan import Plan
 from training.precision import with_precision
 
-CROPS_PER_IMAGE = 4
-# 354 MB for the paper's nets, where each crop has 13 x 13 x 512 features of two bytes. For larger
+CROPS_PER_IMAGE = 2  # the second is mirrored
+# 606 MB for the paper's nets, where each crop has 17 x 17 x 512 features of two bytes. For larger
 # data sets, a random subset is enough to start from.
 MAX_CROPS = 2_048
 CROPS_PER_RUN = 32  # per session.run, on each core
@@ -74,17 +73,23 @@ def fit_last_layer(plan: Plan, checkpoint: str) -> dict[str, np.ndarray]:
 def compute_features(
     session: tf.Session, crops: tf.Tensor, features: tf.Tensor, dataset: Dataset, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Runs the crops of the first training steps through the net, with a progress bar: from crops,
-    a placeholder, float32 [N, 3 * resize_dim * resize_dim], to the values of features, float16
-    [M, height, width, channels], and the images' labels, int32 [M]."""
+    """Runs a random crop of each image, and then of its mirror image, through the net, with a
+    progress bar: from crops, a placeholder, float32 [N, 3 * resize_dim * resize_dim], to the values
+    of features, float16 [M, height, width, channels], and the images' labels, int32 [M]."""
+    split, dim, crop_dim = dataset.train, dataset.original_dim, dataset.resize_dim
     num_crops = min(MAX_CROPS, CROPS_PER_IMAGE * len(dataset.train.labels))
     num_runs = max(1, num_crops // CROPS_PER_RUN)
     values = np.empty([num_runs, CROPS_PER_RUN, *features.shape[1:]], np.float16)
     labels = np.empty([num_runs, CROPS_PER_RUN], np.int32)
 
     def run(number: int) -> None:
-        batch, labels[number] = batch_at(dataset, CROPS_PER_RUN, seed, number)
-        values[number] = session.run(features, {crops: batch})
+        places = np.arange(number * CROPS_PER_RUN, (number + 1) * CROPS_PER_RUN)
+        indices = batch_indices(len(split.labels), CROPS_PER_RUN, seed, number)
+        top, left, _ = random_offsets(CROPS_PER_RUN, dim - crop_dim + 1, False, seed, number)
+        flip = (places // len(split.labels) % 2 == 1) & dataset.mirrored
+        batch = crop_and_flip(split.records[indices], dim, crop_dim, top, left, flip)
+        values[number] = session.run(features, {crops: batch.astype(np.float32)})
+        labels[number] = split.labels[indices]
 
     with ThreadPoolExecutor(visible_cores()) as threads:  # one batch per core
         runs = threads.map(run, range(num_runs))

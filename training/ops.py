@@ -19,13 +19,18 @@ DROPOUT_MASKS = 2 * np.unpackbits(
 ).astype(np.float32)
 
 
+def with_method(model: SqueezeNetModel, name: str, method: Callable) -> SqueezeNetModel:
+    """A copy of the model with a function in the place of one of its methods."""
+    changed = copy.copy(model)
+    vars(changed)[name] = method  # its own attribute goes before the method of its class
+    return changed
+
+
 def with_dropout(
     model: SqueezeNetModel, dropout: Callable[[tf.Tensor], tf.Tensor]
 ) -> SqueezeNetModel:
     """A copy of the model with another function in the place of its method `custom_dropout`."""
-    changed = copy.copy(model)  # its own attribute goes before the method of its class
-    vars(changed)["custom_dropout"] = lambda inputs, is_training: dropout(inputs)
-    return changed
+    return with_method(model, "custom_dropout", lambda inputs, is_training: dropout(inputs))
 
 
 def reproducible_dropout(
@@ -115,3 +120,22 @@ def conv2d_gradient(op: tf.Operation, grad: tf.Tensor) -> tuple[tf.Tensor, tf.Te
     inputs_grad = tf.matmul(grad_rows, tf.reshape(kernel, [channels, filters]), transpose_b=True)
     kernel_grad = tf.matmul(tf.reshape(inputs, [-1, channels]), grad_rows, transpose_a=True)
     return tf.reshape(inputs_grad, tf.shape(inputs)), tf.reshape(kernel_grad, kernel.shape)
+
+
+def standardized(crops: tf.Tensor, model: SqueezeNetModel) -> tf.Tensor:
+    """The rest of `image_preprocessing` after the crop, for a whole batch at once: float32
+    [batch, 3 * resize_dim * resize_dim], 0..255 -> [batch, resize_dim, resize_dim, 3].
+
+    It uses the model's own evaluation branch, in which an image of the crop's size stays uncropped.
+    """
+    cropped_model = copy.copy(model)
+    cropped_model.original_dim = model.resize_dim
+    return preprocessed(crops, cropped_model)
+
+
+def preprocessed(records: tf.Tensor, model: SqueezeNetModel) -> tf.Tensor:
+    """`image_preprocessing` for evaluation, for a whole batch at once: float32
+    [batch, 3 * original_dim * original_dim], 0..255 -> [batch, resize_dim, resize_dim, 3]."""
+    return tf.vectorized_map(
+        lambda record: model.image_preprocessing(record, is_training=False), records
+    )

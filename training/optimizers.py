@@ -1,13 +1,14 @@
 """The optimizers: Muon (momentum with an orthogonalized update) for TF1, Adam, learning rate."""
 
 import math
+from collections.abc import Callable
 
 import tensorflow.compat.v1 as tf
 
 from training.recipe import Schedule
 from training.scope_scalars import is_kernel
 
-MOMENTUM = 0.9  # better for short runs than Jordan's own 0.95 (docs/recipe.md)
+MOMENTUM = 0.9  # better for short runs than Jordan's own 0.95 (docs/experiments.md)
 # Coefficients of an odd polynomial that, applied repeatedly, takes every singular value in (0, 1]
 # to about 1; Jordan chose them for a steep slope at zero.
 POLYNOMIAL = (3.4445, -4.7750, 2.0315)
@@ -89,15 +90,54 @@ def apply_gradients(
     schedule: Schedule,
     global_step: tf.Tensor,
 ) -> tf.Operation:
-    """One step of Muon on the kernels and Adam on the biases, or Adam on all; counts the step."""
+    """One step of Muon on the kernels and Adam on the biases, or Adam on all; counts the step. The
+    last one may also interpolate: see `interpolated`."""
     pairs = list(zip(gradients, variables, strict=True))
     kernels = [pair for pair in pairs if is_kernel(pair[1])]
     biases = [pair for pair in pairs if not is_kernel(pair[1])]
     muon = MuonOptimizer(rate, tf.as_dtype(schedule.precision))
     kernel_optimizer = muon if schedule.recipe.muon else tf.train.AdamOptimizer(rate)
-    steps = [
-        kernel_optimizer.apply_gradients(kernels),
-        tf.train.AdamOptimizer(schedule.recipe.bias_rate * rate).apply_gradients(biases),
-    ]
+
+    def take_step() -> list[tf.Operation]:
+        return [
+            kernel_optimizer.apply_gradients(kernels),
+            tf.train.AdamOptimizer(schedule.recipe.bias_rate * rate).apply_gradients(biases),
+        ]
+
+    if schedule.interpolation:
+        steps = interpolated(take_step, variables, schedule, global_step.read_value())
+    else:
+        steps = take_step()
     with tf.control_dependencies(steps):
         return global_step.assign_add(1, read_value=False)
+
+
+def interpolated(
+    take_step: Callable[[], list[tf.Operation]],
+    variables: list[tf.Variable],
+    schedule: Schedule,
+    steps_taken: tf.Tensor,
+) -> list[tf.Operation]:
+    """A step that keeps a copy of the variables before the first one, and after the last one
+    replaces each by a mean of what it was then and what it is now.
+
+    M. Wortsman et al., "Robust fine-tuning of zero-shot models" (arXiv 2109.01903). The copies are
+    variables, too (start/fire6/squeeze/kernel), so that checkpoints have them.
+    """
+    copies = [
+        tf.get_variable(f"start/{each.op.name}", each.shape, initializer=tf.zeros, trainable=False)
+        for each in variables
+    ]
+    pairs, part = list(zip(copies, variables, strict=True)), schedule.interpolation
+    is_first, is_last = steps_taken < 1, steps_taken + 1 >= schedule.total_steps
+
+    def copy_all() -> tf.Operation:
+        return tf.group(*[start.assign(variable.read_value()) for start, variable in pairs])
+
+    def mix_all() -> tf.Operation:
+        return tf.group(*[each.assign(part * start + (1 - part) * each) for start, each in pairs])
+
+    with tf.control_dependencies([tf.cond(is_first, copy_all, tf.no_op)]):
+        steps = take_step()
+    with tf.control_dependencies(steps):
+        return [tf.cond(is_last, mix_all, tf.no_op)]

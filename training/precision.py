@@ -6,26 +6,24 @@ checkpoints and exports stay float32. P. Micikevicius et al., "Mixed Precision T
 1710.03740), and D. Kalamkar et al., "A Study of BFLOAT16 for Deep Learning Training" (1905.12322).
 """
 
-import copy
-
 import tensorflow.compat.v1 as tf
 
 from squeezenet_model import SqueezeNetModel
+from training.ops import with_method
 
 
 def with_precision(model: SqueezeNetModel, precision: str) -> SqueezeNetModel:
-    """A copy of the model whose layers compute in that precision: inputs and logits stay float32,
+    """The model, or a copy whose layers compute in that precision: inputs and logits stay float32,
     and so do the variables, of which the layers get a copy that is cast."""
-    changed = copy.copy(model)
-    if precision == "bfloat16":
+    if precision == "float32":
+        return model
 
-        def model_layers(inputs: tf.Tensor, is_training: bool) -> tf.Tensor:
-            with tf.variable_scope(tf.get_variable_scope(), custom_getter=cast_variable):
-                logits = model.model_layers(tf.cast(inputs, tf.bfloat16), is_training)
-            return tf.cast(logits, tf.float32)
+    def model_layers(inputs: tf.Tensor, is_training: bool) -> tf.Tensor:
+        with tf.variable_scope(tf.get_variable_scope(), custom_getter=cast_variable):
+            logits = model.model_layers(tf.cast(inputs, tf.bfloat16), is_training)
+        return tf.cast(logits, tf.float32)
 
-        vars(changed)["model_layers"] = model_layers  # goes before the method of its class
-    return changed
+    return with_method(model, "model_layers", model_layers)
 
 
 def cast_variable(getter, name, *args, dtype=tf.float32, **kwargs):

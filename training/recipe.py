@@ -22,6 +22,9 @@ class Recipe:
     warm_up_epochs: float  # epochs over which the learning rate rises to its peak
     annealed: bool  # whether it then decays linearly to zero, or stays constant
     label_smoothing: float = 0.0  # fraction of each label that is spread over all classes, 0..1
+    # Fraction of the initial weights in the final ones: M. Wortsman et al., "Robust fine-tuning of
+    # zero-shot models" (arXiv 2109.01903).
+    interpolation: float = 0.0
     frozen: float = 0.0  # fraction of the layers, from the first, that keep their weights, 0..1
 
 
@@ -36,7 +39,7 @@ CHAPTER = Recipe(
     annealed=False,
 )
 
-# The better one; docs/recipe.md has the figures.
+# The better one; docs/results.md has the figures.
 TUNED = Recipe(
     name="tuned",
     # Learns all directions of a kernel at once; Adam's steps follow the few strongest.
@@ -66,6 +69,8 @@ FINE_TUNED = Recipe(
     # In the paper's nets, everything up to fire5: edges and textures, which all photos have in
     # common. A step takes less time and memory, and held-out photos are classified no worse.
     frozen=0.5,
+    # Halfway between the fitted last layer and the fine-tuned net is more accurate than either.
+    interpolation=0.5,
 )
 
 PRECISIONS = ("float32", "bfloat16")
@@ -79,6 +84,7 @@ class Defaults(NamedTuple):
     batch_size: int  # images per step
     recipe: Recipe
     bfloat16: bool = True  # whether to use it where it is fast
+    evals: int = 5  # enough points for a curve; at 288 pixels, each takes seconds
 
 
 # By data set; "photos" stands for folders of your own, "paper" for the paper's nets on them.
@@ -89,9 +95,8 @@ DEFAULTS = {
     # 10,000 steps; batches as in TF1's CIFAR-10 tutorial.
     "cifar10": Defaults(25.6, 128, TUNED),
     "photos": Defaults(30.0, 128, TUNED),
-    "paper": Defaults(20.0, 32, FINE_TUNED),
+    "paper": Defaults(20.0, 32, FINE_TUNED, evals=2),
 }
-EVALS_PER_RUN = 5  # enough points for a curve; at 224 pixels, each takes seconds
 MAX_STEPS_BETWEEN_EVALS = 1_000  # so a killed run loses about a minute of work at most
 
 # Small towers keep their values in a core's cache, and with up to 32 images oneDNN keeps its
@@ -118,6 +123,7 @@ class Schedule:
     seed: int = 0  # determines initial weights, order of the images, crops, flips and dropout
     summarize_layers: bool = False  # whether to record activations and gradients for TensorBoard
     precision: str = "float32"  # of the layers, or "bfloat16"; variables are always float32
+    interpolation: float = 0.0  # as in the recipe; 0 in runs that an earlier version has begun
     class_weights: bool = False  # whether to weight the loss of an image by how rare its class is
 
     def evaluates_at(self, step: int) -> bool:
@@ -187,10 +193,11 @@ def make_schedule(
         # At most a quarter of the run.
         warm_up_steps=min(round(recipe.warm_up_epochs * steps_per_epoch), total_steps // 4),
         eval_every=given.get("eval_every")
-        or min(MAX_STEPS_BETWEEN_EVALS, math.ceil(total_steps / EVALS_PER_RUN)),
+        or min(MAX_STEPS_BETWEEN_EVALS, math.ceil(total_steps / defaults.evals)),
         num_towers=num_towers,
         num_gpus=num_gpus,
         seed=given.get("seed") or 0,
+        interpolation=given.get("interpolation", recipe.interpolation),
         precision=given.get("precision") or (fast_precision() if may_be_bfloat16 else "float32"),
         summarize_layers=bool(given.get("summarize_layers")),
         class_weights=bool(given.get("class_weights")),

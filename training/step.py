@@ -13,11 +13,13 @@ from typing import NamedTuple
 
 import tensorflow.compat.v1 as tf
 
+from training.frozen import starting_behind
 from training.initial_weights import model_scope
-from training.input_pipeline import Batch, standardized
+from training.input_pipeline import Batch
 from training.ops import (
     pointwise_as_matrix_products,
     reproducible_dropout,
+    standardized,
     training_loss,
     with_dropout,
 )
@@ -94,8 +96,8 @@ def build_towers(plan: Plan, batch: Batch, first_image: int) -> BatchResult:
     Args:
       first_image: index of the batch's first image in the batch of all tasks.
     """
-    model, schedule, recipe = plan.model, plan.schedule, plan.schedule.recipe
-    num_towers = schedule.num_towers
+    schedule, recipe = plan.schedule, plan.schedule.recipe
+    num_towers, layer = schedule.num_towers, batch.layer
     towers = []
     inputs = zip(tf.split(batch.crops, num_towers), tf.split(batch.labels, num_towers), strict=True)
     for index, (crops, labels) in enumerate(inputs):
@@ -105,6 +107,7 @@ def build_towers(plan: Plan, batch: Batch, first_image: int) -> BatchResult:
             step=batch.step,
             first_image=first_image + index * crops.shape[0],
         )
+        model = starting_behind(plan.model, layer, crops) if layer else plan.model
         net = with_precision(with_dropout(model, dropout), schedule.precision)
         with (
             tf.name_scope(f"tower_{index}"),
@@ -112,7 +115,9 @@ def build_towers(plan: Plan, batch: Batch, first_image: int) -> BatchResult:
             model_scope(recipe),
             pointwise_as_matrix_products(),
         ):
-            logits = net.model_layers(standardized(crops, model), is_training=True)
+            images = [crops.shape[0], model.resize_dim, model.resize_dim, 3]
+            standard = tf.zeros(images) if layer else standardized(crops, model)
+            logits = net.model_layers(standard, is_training=True)
             loss, accuracy = net.loss_and_accuracy(logits, labels)
             objective = training_loss(
                 loss, logits, labels, recipe.label_smoothing, plan.class_weights

@@ -41,6 +41,8 @@ def train(runner: Runner) -> float:
     """Adam with Keras' own cosine schedule and a warm-up; returns the accuracy."""
     job, total_steps = runner.job, runner.total_steps
     keras.utils.set_random_seed(job.seed)
+    if "bfloat16" in job.options:
+        keras.config.set_dtype_policy("mixed_bfloat16")
     net, warm_up_steps = chapter_net(), round(WARM_UP * total_steps)
     assert net.count_params() == PARAMETERS
     rate = keras.optimizers.schedules.CosineDecay(

@@ -1,5 +1,7 @@
 """The same nets in PyTorch, channels last."""
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, group_norm
@@ -64,10 +66,11 @@ def train(runner: Runner) -> float:
 
     def logits_of(crops):
         inputs = torch.from_numpy(crops).contiguous(memory_format=torch.channels_last)
-        return net(group_norm(inputs, 1))  # tf.image.per_image_standardization
+        return forward(group_norm(inputs, 1)).float()  # tf.image.per_image_standardization
 
     if "compiled" in runner.job.options:
         net.compile()
+    forward = in_precision(net, runner)
     for crops, labels in runner.batches():
         optimizer.zero_grad()
         cross_entropy(logits_of(crops), torch.from_numpy(labels).long()).backward()
@@ -83,19 +86,26 @@ def train_v1_1(runner: Runner) -> None:
     net, images = v1_1(), random_images(runner.job.batch_size)
     labels = torch.randint(CLASSES, [len(images)])
     optimizer = torch.optim.Adam(net.parameters(), lr=3e-4, fused=True)
+    forward = in_precision(net, runner)
     for _ in runner.steps():
         optimizer.zero_grad()
-        cross_entropy(net(images), labels).backward()
+        cross_entropy(forward(images).float(), labels).backward()
         optimizer.step()
 
 
 def classify_v1_1(runner: Runner) -> None:
     """The forward pass of single images on one thread."""
     torch.set_num_threads(1)
-    net, image = v1_1().eval(), random_images(1)
+    classify, image = in_precision(v1_1().eval(), runner), random_images(1)
     with torch.inference_mode():
         for _ in runner.steps():
-            net(image)
+            classify(image)
+
+
+def in_precision(net: nn.Module, runner: Runner) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The forward pass, in PyTorch's own mixed precision if the job asks for bfloat16."""
+    is_bfloat16 = "bfloat16" in runner.job.options
+    return torch.autocast("cpu", torch.bfloat16, enabled=is_bfloat16)(net)
 
 
 def random_images(count: int) -> torch.Tensor:

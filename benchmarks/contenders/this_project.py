@@ -9,7 +9,7 @@ from unittest import mock
 import numpy as np
 
 from base.files import read_json
-from base.runtime import load_tensorflow_quietly, session_config
+from base.runtime import fast_precision, load_tensorflow_quietly, session_config
 from benchmarks.contenders.process import FLOP, Runner
 from command.train import main as train_command
 from data import Dataset, Split
@@ -18,6 +18,7 @@ from reporting.progress import RunProgress
 from squeezenet_model import tf
 from training.input_pipeline import Batch
 from training.plan import Plan
+from training.precision import with_precision
 from training.recipe import DEFAULTS, make_schedule
 from training.step import build_training_step
 
@@ -54,7 +55,9 @@ def train_v1_1(runner: Runner) -> None:
     plan = Plan(
         model=SqueezeNet11(256, DIM, CLASSES),
         dataset=Dataset("random", split, split, ("",) * CLASSES, 256, DIM, mirrored=True),
-        schedule=make_schedule(1_000_000, paper, {"batch_size": size}),
+        schedule=make_schedule(
+            1_000_000, paper, {"batch_size": size, "precision": precision_of(runner)}
+        ),
         run_dir=None,
     )
     with tf.Graph().as_default(), tf.Session(config=session_config()) as session:
@@ -76,7 +79,8 @@ def classify_v1_1(runner: Runner) -> None:
     config.inter_op_parallelism_threads = 1
     with tf.Graph().as_default() as graph, tf.Session(config=config) as session:
         images = tf.placeholder(tf.float32, [1, DIM, DIM, 3])
-        logits = SqueezeNet11(256, DIM, CLASSES).model_layers(images, is_training=False)
+        net = with_precision(SqueezeNet11(256, DIM, CLASSES), precision_of(runner))
+        logits = net.model_layers(images, is_training=False)
         for variable in tf.trainable_variables():  # a bias of 0 would be optimized away
             variable.load(rng.normal(0, 0.05, variable.shape), session)
         constant = tf.graph_util.convert_variables_to_constants(
@@ -87,6 +91,11 @@ def classify_v1_1(runner: Runner) -> None:
         classify, image = session.make_callable(ends[1], ends[:1]), rng.random(images.shape)
         for _ in runner.steps():
             classify(image.astype(np.float32))
+
+
+def precision_of(runner: Runner) -> str:
+    """float32 if the job says so, otherwise what this processor is faster in."""
+    return "float32" if "float32" in runner.job.options else fast_precision()
 
 
 def multiply(runner: Runner) -> None:

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from base import UserError
+from evaluation.inference import InferenceNet, batch_size_for, load_net
 from squeezenet_model import SqueezeNetModel, tf
 from tests.small_nets import SmallNet, save_net
 from training.batches import records_to_images
-from training.inference import InferenceNet, batch_size_for, load_net
 
 
 @pytest.fixture

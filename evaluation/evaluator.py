@@ -11,9 +11,11 @@ import tensorflow.compat.v1 as tf
 
 from base.runtime import visible_cores
 from data import Split
+from evaluation.inference import InferenceNet, batch_size_for
 from squeezenet_model import SqueezeNetModel
 from training.batches import records_to_images
-from training.inference import InferenceNet, batch_size_for
+from training.frozen import Layer, last_frozen_layer
+from training.plan import Plan
 
 BATCH_SIZE = 250  # large enough to keep a core busy, small enough for several in its cache
 FEW_IMAGES = 64  # for measures that need no more
@@ -34,15 +36,29 @@ class Evaluator(contextlib.AbstractContextManager):
     """Evaluates checkpoints on a split, every image exactly once; closes its session on exit. The
     graph is built for the first checkpoint, so that training starts sooner."""
 
-    def __init__(self, model: SqueezeNetModel, split: Split, precision: str = "float32"):
+    def __init__(
+        self,
+        model: SqueezeNetModel,
+        split: Split,
+        precision: str = "float32",
+        layer: Layer | None = None,
+    ):
         self.model = model
         self.precision = precision
         self.split = split
+        self._layer = layer  # frozen: for each image it puts out the same for every checkpoint
+        self._outputs: dict[int, np.ndarray] = {}  # of that layer, by the first image of a batch
         self._batch_size = batch_size_for(model, BATCH_SIZE)
 
     def __exit__(self, *exc_info: object) -> None:
         if "net" in vars(self):
             self.net.session.close()
+
+    @classmethod
+    def of(cls, plan: Plan) -> "Evaluator":
+        """The evaluator of a training run."""
+        split, layer = plan.dataset.evaluation_set, last_frozen_layer(plan)
+        return cls(plan.model, split, plan.schedule.precision, layer)
 
     @functools.cached_property
     def net(self) -> InferenceNet:
@@ -55,11 +71,9 @@ class Evaluator(contextlib.AbstractContextManager):
         self.net.restore(checkpoint)
         size = self._batch_size
         batches = [slice(i, i + size) for i in range(0, len(self.split.labels), size)]
-        run = functools.partial(
-            self._run, [self.net.probs, self.net.model.predictions, self.net.model.loss]
-        )
         with ThreadPoolExecutor(visible_cores()) as threads:  # one batch per core
-            all_probs, all_predictions, losses = zip(*threads.map(run, batches), strict=True)
+            results = threads.map(self._evaluate_batch, batches)
+            all_probs, all_predictions, losses = zip(*results, strict=True)
         predictions = np.concatenate(all_predictions)
         return Evaluation(
             checkpoint=checkpoint,
@@ -94,6 +108,18 @@ class Evaluator(contextlib.AbstractContextManager):
         with self.net.session.graph.as_default():
             gradients = tf.gradients(self.net.model.loss, self.net.variables)
         return {v.op.name: g for v, g in zip(self.net.variables, gradients, strict=True)}
+
+    def _evaluate_batch(self, chosen: slice) -> Any:
+        """The probabilities, predictions and loss of a batch; what comes before the frozen layer is
+        computed only the first time."""
+        fetches = [self.net.probs, self.net.model.predictions, self.net.model.loss]
+        if self._layer is None:
+            return self._run(fetches, chosen)
+        output = self.net.session.graph.get_tensor_by_name(f"{self._layer.name}/MaxPool:0")
+        if chosen.start not in self._outputs:
+            self._outputs[chosen.start] = self._run(output, chosen)
+        feeds = {output: self._outputs[chosen.start], self.net.labels: self.split.labels[chosen]}
+        return self.net.session.run(fetches, feeds)
 
     def _evenly_spaced(self, maximum: int) -> slice:
         """At most so many images from all over the split: it may be sorted by class."""

@@ -1,6 +1,7 @@
 """The inference graph: a net with a checkpoint's weights, for evaluation, tools and exports."""
 
 import contextlib
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from base.runtime import session_config
 from saved.checkpoints import check_fits
 from saved.run import Run
 from squeezenet_model import SqueezeNetModel
-from training.input_pipeline import preprocessed
+from training.ops import preprocessed
 from training.precision import with_precision
 
 
@@ -33,7 +34,7 @@ class InferenceNet(contextlib.AbstractContextManager):
     """
 
     def __init__(self, model: SqueezeNetModel, precision: str = "float32"):
-        self.model = with_precision(model, precision)
+        self.model = with_precision(copy.copy(model), precision)
         with tf.Graph().as_default() as graph:
             self.images = tf.placeholder(
                 tf.float32, [None, model.original_dim, model.original_dim, 3], name="images"

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from data import Split
+from evaluation import evaluator as evaluation_module
+from evaluation.evaluator import Evaluator
 from imagenet.nets import variable_shapes
 from squeezenet_model import tf
 from tests.small_nets import SmallNet, save_net
-from training import evaluation as evaluation_module
 from training.batches import records_to_images
-from training.evaluation import Evaluator
 
 
 @pytest.fixture
