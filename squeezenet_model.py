@@ -1,7 +1,7 @@
 """SqueezeNet from the course chapter "Fire Module", on today's TensorFlow.
 
-The class has section D's two methods as printed there. Importing this module sets an environment
-variable that makes TensorFlow 2.16 and later take `tf.layers` from the package tf-keras.
+The class has section D's two methods with the bodies printed there. Importing this module sets an
+environment variable by which TensorFlow 2.16 and later take `tf.layers` from the package tf-keras.
 """
 
 import contextlib
@@ -46,7 +46,7 @@ def hints():
 class SqueezeNetModel:
     """SqueezeNet (arXiv 1602.07360) for small images: 146,570 parameters for 10 classes.
 
-    train.py does not call three parts of it. The random numbers of random_crop_and_flip and
+    In training, train.py replaces three parts of it. The random numbers of random_crop_and_flip and
     custom_dropout start over in each session, so an interrupted run could not resume exactly;
     training/batches.py and training/ops.py do the same with numbers that depend on the seed and
     the step. In place of train_op, training/optimizers.py trains faster and better.
@@ -62,7 +62,7 @@ class SqueezeNetModel:
         self.original_dim = original_dim
         self.resize_dim = resize_dim
         self.output_size = output_size
-        self.global_step = None  # run_model_setup uses the graph's, unless you set one
+        self.global_step = None  # unless you set one, run_model_setup uses the graph's
 
     def random_crop_and_flip(self, float_image: tf.Tensor) -> tf.Tensor:
         """Crops a random square of side resize_dim, and mirrors half of the crops."""

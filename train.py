@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Trains the chapter's SqueezeNetModel: `python train.py`.
 
-One graph, one session, one loop: the function `train`. Everything a run writes goes into one
+One training graph, session and loop: the function `train`. Everything a run writes goes into one
 folder, runs/<dataset>; run the same command again to resume. `python train.py --help` lists the
 flags.
 """
 
-if __name__ == "__main__":  # command/train.py reads the flags, then calls the function below
+if __name__ == "__main__":  # command/train.py reads the flags, calls `train` and exits
     import runpy
 
     runpy.run_module("command.train", run_name="__main__")
@@ -66,7 +66,7 @@ def train(plan: Plan, cluster: Cluster = ALONE) -> dict | None:
             progress.started(session)
             is_interrupted = bool(interruption.received)
 
-            # 3. The loop: whatever is shown or written comes from this one session.run.
+            # 3. The loop: all that is shown of a step comes from this one session.run.
             while True:
                 if plan.run_dir and step and schedule.evaluates_at(step):
                     evaluation = evaluator.evaluate(checkpoints.newest)

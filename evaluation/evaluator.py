@@ -47,7 +47,7 @@ class Evaluator(contextlib.AbstractContextManager):
         self.precision = precision
         self.split = split
         self._layer = layer  # frozen: for each image it puts out the same for every checkpoint
-        self._outputs: dict[int, np.ndarray] = {}  # of that layer, by the first image of a batch
+        self._known: set[int] = set()  # the first images of the batches in _outputs
         self._batch_size = batch_size_for(model, BATCH_SIZE)
 
     def __exit__(self, *exc_info: object) -> None:
@@ -116,10 +116,18 @@ class Evaluator(contextlib.AbstractContextManager):
         if self._layer is None:
             return self._run(fetches, chosen)
         output = self.net.session.graph.get_tensor_by_name(f"{self._layer.name}/MaxPool:0")
-        if chosen.start not in self._outputs:
-            self._outputs[chosen.start] = self._run(output, chosen)
-        feeds = {output: self._outputs[chosen.start], self.net.labels: self.split.labels[chosen]}
+        if chosen.start not in self._known:
+            self._outputs[chosen] = self._run(output, chosen)
+            self._known.add(chosen.start)
+        feeds = {output: self._outputs[chosen], self.net.labels: self.split.labels[chosen]}
         return self.net.session.run(fetches, feeds)
+
+    @functools.cached_property
+    def _outputs(self) -> np.ndarray:
+        """Of the frozen layer, for all images: one array, as many small ones scatter the memory."""
+        assert self._layer is not None
+        dtype = tf.as_dtype(self.precision).as_numpy_dtype
+        return np.empty([len(self.split.labels), *self._layer.shape], dtype)
 
     def _evenly_spaced(self, maximum: int) -> slice:
         """At most so many images from all over the split: it may be sorted by class."""

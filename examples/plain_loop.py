@@ -11,13 +11,13 @@ import numpy as np
 import data
 from squeezenet_model import SqueezeNetModel, tf
 
-warnings.filterwarnings("ignore", "`tf.layers")  # which are deprecated, and the chapter's own
+warnings.filterwarnings("ignore", "`tf.layers")  # deprecated, but what the chapter uses
 
 
 def train(
     dataset: data.Dataset, steps: Iterable[int], batch_size: int = 32, seed: int = 0
 ) -> float:
-    """Takes some steps on random batches; returns the accuracy on the test images, 0..1."""
+    """Trains on a random batch per step; returns the accuracy on the test images, 0..1."""
     images, test, rng = dataset.train, dataset.test, np.random.default_rng(seed)
     model = SqueezeNetModel(dataset.original_dim, dataset.resize_dim, len(dataset.class_names))
     with tf.Graph().as_default(), tf.Session() as session:
@@ -40,7 +40,7 @@ def train(
             if step % 100 == 0:
                 print(f"step {step}: loss {loss:.3f}")
 
-        parts = np.array_split(test.records, len(test.labels) // 250)
+        parts = np.array_split(test.records, 1 + len(test.labels) // 250)
         found = [session.run(predictions, {records: part}) for part in parts]
         return float(np.mean(np.concatenate(found) == test.labels))
 

@@ -99,4 +99,4 @@ def test_evaluations_are_the_same_as_without(plan, tmp_path):
     for each in (first, again):
         np.testing.assert_allclose(each.probs, expected.probs, rtol=1e-5)
         assert each.loss == pytest.approx(expected.loss)
-    assert evaluator._outputs.keys() == {0}
+    assert evaluator._known == {0}

@@ -8,7 +8,6 @@ from tests.conftest import short_schedule
 from training.optimizers import (
     MOMENTUM,
     MuonOptimizer,
-    apply_gradients,
     learning_rate,
     orthogonalized,
 )
@@ -68,23 +67,3 @@ def test_the_learning_rate(schedule, expected):
     with tf.Graph().as_default(), tf.Session() as session:
         rate = learning_rate(tf.range(schedule.total_steps), schedule)
         np.testing.assert_allclose(session.run(rate), expected, rtol=1e-6)
-
-
-def test_the_last_step_interpolates_between_the_first_and_the_last_weights():
-    schedule = short_schedule(recipe=CHAPTER, warm_up_steps=0, total_steps=3, interpolation=0.25)
-    with tf.Graph().as_default(), tf.Session() as session:
-        bias = tf.get_variable("bias", [2], initializer=tf.ones_initializer())
-        step = tf.train.get_or_create_global_step()
-        rate = learning_rate(step, schedule)
-        kernel = tf.get_variable("kernel", [1, 1, 2, 2], initializer=tf.ones_initializer())
-        variables = [kernel, bias]
-        train_op = apply_gradients([kernel, bias * 3], variables, rate, schedule, step)
-        session.run(tf.global_variables_initializer())
-        path = [session.run(bias)]
-        for _ in range(3):
-            session.run(train_op)
-            path.append(session.run(bias))
-        assert {"start/kernel", "start/bias"} < {each.op.name for each in tf.global_variables()}
-    assert path[1] == pytest.approx(path[0] - 0.01)  # as Adam's first steps are
-    last = path[2] - 0.01
-    assert path[3] == pytest.approx(0.25 * path[0] + 0.75 * last, abs=1e-4)

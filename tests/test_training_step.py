@@ -164,3 +164,11 @@ def test_towers_go_to_the_gpus_in_turn_and_variables_to_the_cpu(train):
     # Without GPUs it runs, too.
     (value,), _, _ = train(1, build, recipe=CHAPTER, num_towers=4, num_gpus=2)
     assert value.step == 1
+
+
+def test_the_last_step_may_interpolate_between_the_initial_and_the_final_weights(train):
+    """The measures of the scopes are those of the step itself."""
+    values, before, after = train(total_steps=2, interpolation=0.25)
+    expected, _, last = train(total_steps=2)
+    assert_close(after, {name: 0.25 * before[name] + 0.75 * last[name] for name in last}, 1e-6)
+    np.testing.assert_allclose(values[-1].scope_scalars, expected[-1].scope_scalars, rtol=1e-5)

@@ -1,8 +1,8 @@
-"""What the frozen layers put out for each training image, computed once instead of in every step.
+"""The output of the last frozen pooling layer for each training image, computed once.
 
-Fine-tuning leaves the first layers as they are. If the net sees all of an image, there is only the
-image itself and its mirror image to compute. The results are kept in memory, never in a file, so
-they cannot become stale.
+Fine-tuning leaves the first layers as they are. Without random crops, only the image and its mirror
+image have to be computed. The results are kept in memory, never in a file, so they cannot become
+stale.
 """
 
 import sys
@@ -23,19 +23,19 @@ from training.precision import with_precision
 from training.recipe import BatchPart
 
 MAX_BYTES = 1 << 30  # of features: for v1.1, those of 3,600 photos of 288 x 288 pixels
-IMAGES_PER_RUN = 16  # per session.run, on each core
+IMAGES_PER_RUN = 4  # per session.run, on each core
 
 
 class Layer(NamedTuple):
-    """A pooling layer of which everything before it is frozen."""
+    """A pooling layer with only frozen layers before it."""
 
     name: str
     shape: tuple[int, ...]  # of its output for one image: height, width, channels
 
 
 def last_frozen_layer(plan: Plan) -> Layer | None:
-    """The last pooling layer behind which the training starts; None unless its output depends on
-    nothing but the image and whether it is mirrored, and fits into MAX_BYTES for all of them."""
+    """The last pooling layer before anything is trained; None if crops are random, so that its
+    output varies, or if its outputs for all images exceed MAX_BYTES."""
     dataset, frozen = plan.dataset, plan.schedule.recipe.frozen
     if not frozen or dataset.original_dim != dataset.resize_dim:
         return None
@@ -56,7 +56,7 @@ def last_frozen_layer(plan: Plan) -> Layer | None:
     return layer if num_images * 2 * np.prod(layer.shape) <= MAX_BYTES else None
 
 
-def starting_behind(model: SqueezeNetModel, layer: Layer, output: tf.Tensor) -> SqueezeNetModel:
+def starting_after(model: SqueezeNetModel, layer: Layer, output: tf.Tensor) -> SqueezeNetModel:
     """A copy of the model that gets the output of one of its pooling layers: whatever comes before
     that layer is built, but not computed."""
 
@@ -82,7 +82,8 @@ class FrozenFeatures:
 
         def pooling(inputs: tf.Tensor, name: str) -> tf.Tensor:
             output = model.custom_max_pooling2d(inputs, name)
-            outputs.extend([output] * (name == self.layer.name))
+            if name == self.layer.name:
+                outputs.append(output)
             return output
 
         net = with_method(model, "custom_max_pooling2d", pooling)

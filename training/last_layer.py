@@ -23,7 +23,7 @@ CROPS_PER_IMAGE = 2  # the second is mirrored
 # 606 MB for the paper's nets, where each crop has 17 x 17 x 512 features of two bytes. For larger
 # data sets, a random subset is enough to start from.
 MAX_CROPS = 2_048
-CROPS_PER_RUN = 32  # per session.run, on each core
+CROPS_PER_RUN = 8  # per session.run, on each core
 
 FIT_STEPS = 100
 FIT_BATCH_SIZE = 64

@@ -1,7 +1,6 @@
 """The optimizers: Muon (momentum with an orthogonalized update) for TF1, Adam, learning rate."""
 
 import math
-from collections.abc import Callable
 
 import tensorflow.compat.v1 as tf
 
@@ -36,7 +35,7 @@ class MuonOptimizer(tf.train.Optimizer):
     def _resource_apply_dense(self, grad, var):
         momentum = self.get_slot(var, "momentum")
         total = momentum.assign(MOMENTUM * momentum + grad)
-        ahead = MOMENTUM * total + grad  # its norm makes no difference
+        ahead = MOMENTUM * total + grad  # Nesterov; its norm makes no difference
         *window, filters = var.shape.as_list()
         rows = math.prod(window)
         step = orthogonalized(tf.reshape(ahead, [rows, filters]), self._dtype)
@@ -47,13 +46,13 @@ class MuonOptimizer(tf.train.Optimizer):
 
 def orthogonalized(matrix: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
     """Approximates the nearest matrix with orthonormal rows or columns, whichever are fewer:
-    float32 [rows, columns] -> the same, with singular values between about 0.7 and 1.2, or zero.
+    float32 [rows, columns] -> the same, with singular values mostly between 0.7 and 1.2.
     The products are computed in dtype.
 
     A Newton-Schulz iteration: only matrix products, no decomposition. Each iteration multiplies x
     by the polynomial a + b gram + c gram^2 of gram = x x'. Here x is scaled by the fourth root of
-    c, which turns this into (gram + shift)^2 + rest: two thirds of the operations. They are so
-    small that their number matters.
+    c, which turns this into (gram + shift)^2 + rest: two thirds of the operations, and
+    for small matrices their number counts.
     """
     a, b, c = POLYNOMIAL
     rows, columns = matrix.shape.as_list()
@@ -88,56 +87,45 @@ def apply_gradients(
     variables: list[tf.Variable],
     rate: tf.Tensor,
     schedule: Schedule,
-    global_step: tf.Tensor,
 ) -> tf.Operation:
-    """One step of Muon on the kernels and Adam on the biases, or Adam on all; counts the step. The
-    last one may also interpolate: see `interpolated`."""
+    """One step of Muon on the kernels and Adam on the biases, or Adam on all."""
     pairs = list(zip(gradients, variables, strict=True))
     kernels = [pair for pair in pairs if is_kernel(pair[1])]
     biases = [pair for pair in pairs if not is_kernel(pair[1])]
     muon = MuonOptimizer(rate, tf.as_dtype(schedule.precision))
     kernel_optimizer = muon if schedule.recipe.muon else tf.train.AdamOptimizer(rate)
-
-    def take_step() -> list[tf.Operation]:
-        return [
-            kernel_optimizer.apply_gradients(kernels),
-            tf.train.AdamOptimizer(schedule.recipe.bias_rate * rate).apply_gradients(biases),
-        ]
-
-    if schedule.interpolation:
-        steps = interpolated(take_step, variables, schedule, global_step.read_value())
-    else:
-        steps = take_step()
-    with tf.control_dependencies(steps):
-        return global_step.assign_add(1, read_value=False)
+    return tf.group(
+        kernel_optimizer.apply_gradients(kernels),
+        tf.train.AdamOptimizer(schedule.recipe.bias_rate * rate).apply_gradients(biases),
+    )
 
 
-def interpolated(
-    take_step: Callable[[], list[tf.Operation]],
-    variables: list[tf.Variable],
-    schedule: Schedule,
-    steps_taken: tf.Tensor,
-) -> list[tf.Operation]:
-    """A step that keeps a copy of the variables before the first one, and after the last one
-    replaces each by a mean of what it was then and what it is now.
-
-    M. Wortsman et al., "Robust fine-tuning of zero-shot models" (arXiv 2109.01903). The copies are
-    variables, too (start/fire6/squeeze/kernel), so that checkpoints have them.
-    """
+def initial_copies(
+    variables: list[tf.Variable], is_first: tf.Tensor
+) -> tuple[list[tf.Variable], list[tf.Operation]]:
+    """Copies of the variables, and a list of one operation to run before each step: at the first it
+    fills them. They are variables, too, so that checkpoints have them
+    (start/fire6/squeeze/kernel)."""
     copies = [
         tf.get_variable(f"start/{each.op.name}", each.shape, initializer=tf.zeros, trainable=False)
         for each in variables
     ]
-    pairs, part = list(zip(copies, variables, strict=True)), schedule.interpolation
-    is_first, is_last = steps_taken < 1, steps_taken + 1 >= schedule.total_steps
 
     def copy_all() -> tf.Operation:
-        return tf.group(*[start.assign(variable.read_value()) for start, variable in pairs])
+        pairs = zip(copies, variables, strict=True)
+        return tf.group(*[copy.assign(variable.read_value()) for copy, variable in pairs])
+
+    return copies, [tf.cond(is_first, copy_all, tf.no_op)]
+
+
+def interpolate(
+    variables: list[tf.Variable], copies: list[tf.Variable], part: float, is_last: tf.Tensor
+) -> tf.Operation:
+    """After the last step, replaces each variable by part * its initial copy + (1 - part) * itself.
+    M. Wortsman et al., "Robust fine-tuning of zero-shot models" (arXiv 2109.01903)."""
 
     def mix_all() -> tf.Operation:
-        return tf.group(*[each.assign(part * start + (1 - part) * each) for start, each in pairs])
+        pairs = zip(copies, variables, strict=True)
+        return tf.group(*[each.assign(part * copy + (1 - part) * each) for copy, each in pairs])
 
-    with tf.control_dependencies([tf.cond(is_first, copy_all, tf.no_op)]):
-        steps = take_step()
-    with tf.control_dependencies(steps):
-        return [tf.cond(is_last, mix_all, tf.no_op)]
+    return tf.cond(is_last, mix_all, tf.no_op)

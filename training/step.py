@@ -1,9 +1,9 @@
 """One training step: towers, their mean gradient, one step of the optimizers.
 
 Each tower is the whole net on its part of the batch. On a CPU the towers run in parallel, each on
-one core, and small towers keep their values in the core's cache. On GPUs, each gets one tower. The
-result is that of a single tower with the whole batch. TF1's CIFAR-10 tutorial for several GPUs
-builds its graph in the same way (tensorflow/models, tutorials/image/cifar10).
+one core, and small towers keep their values in the core's cache. By default, each GPU gets one.
+Up to rounding, a single tower with the whole batch would compute the same. TF1's CIFAR-10 tutorial
+for several GPUs builds its graph in the same way (tensorflow/models, tutorials/image/cifar10).
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import tensorflow.compat.v1 as tf
 
-from training.frozen import starting_behind
+from training.frozen import starting_after
 from training.initial_weights import model_scope
 from training.input_pipeline import Batch
 from training.ops import (
@@ -23,7 +23,7 @@ from training.ops import (
     training_loss,
     with_dropout,
 )
-from training.optimizers import apply_gradients, learning_rate
+from training.optimizers import apply_gradients, initial_copies, interpolate, learning_rate
 from training.plan import Plan
 from training.precision import with_precision
 from training.recipe import WHOLE_BATCH, BatchPart
@@ -60,7 +60,7 @@ def build_training_step(
     """Builds the graph of one step: batch -> towers -> mean gradient -> optimizers.
 
     Args:
-      plan: the net to train, whose variables are named after its own scopes, and how.
+      plan: the net, whose variables are named after its own scopes, and how to train it.
       batch: this task's part of the batch, of a static size that the number of towers divides.
       part: which part of the batch that is.
       all_reduce: averages over the tasks of a cluster; None for a single process.
@@ -70,28 +70,33 @@ def build_training_step(
     mean = build_towers(plan, batch, part.of(schedule.batch_size).start)
     if all_reduce is not None:
         mean = all_reduce(mean)
-    train_op = apply_gradients(
-        mean.gradients, tf.trainable_variables(), rate, schedule, global_step
-    )
-    with tf.control_dependencies([train_op]):
-        step = global_step.read_value()
-    next_step = batch.step + 1
-    is_due = tf.equal(next_step % SUMMARY_STEPS, 0) | (next_step >= schedule.total_steps)
+    variables, next_step = tf.trainable_variables(), batch.step + 1
+    is_first, is_last = tf.equal(next_step, 1), next_step >= schedule.total_steps
+    interpolation = schedule.interpolation
+    copies, copied = initial_copies(variables, is_first) if interpolation else ([], [])
+    with tf.control_dependencies(copied):
+        train_op = apply_gradients(mean.gradients, variables, rate, schedule)
+    is_due = tf.equal(next_step % SUMMARY_STEPS, 0) | is_last
+    scalars = scope_scalars(mean.gradients, train_op, is_due)
+    with tf.control_dependencies([train_op, scalars]):
+        end = interpolate(variables, copies, interpolation, is_last) if copies else tf.no_op()
+    with tf.control_dependencies([end]):
+        step = global_step.assign_add(1)
     return TrainingStep(
         step,
         mean.loss,
         mean.accuracy,
         rate,
         tf.linalg.global_norm(mean.gradients),
-        scope_scalars(mean.gradients, train_op, is_due),
+        scalars,
     )
 
 
 def build_towers(plan: Plan, batch: Batch, first_image: int) -> BatchResult:
     """Builds the towers, one for each part of the batch, and the means over them.
 
-    The gradients of frozen layers are zero, so Adam does not change them. Class weights weight the
-    gradients, but neither the loss nor the accuracy that is reported.
+    The gradients of frozen layers are zero, so Adam does not change them. The loss and accuracy
+    that are reported ignore class weights and label smoothing.
 
     Args:
       first_image: index of the batch's first image in the batch of all tasks.
@@ -107,7 +112,7 @@ def build_towers(plan: Plan, batch: Batch, first_image: int) -> BatchResult:
             step=batch.step,
             first_image=first_image + index * crops.shape[0],
         )
-        model = starting_behind(plan.model, layer, crops) if layer else plan.model
+        model = starting_after(plan.model, layer, crops) if layer else plan.model
         net = with_precision(with_dropout(model, dropout), schedule.precision)
         with (
             tf.name_scope(f"tower_{index}"),
@@ -115,9 +120,10 @@ def build_towers(plan: Plan, batch: Batch, first_image: int) -> BatchResult:
             model_scope(recipe),
             pointwise_as_matrix_products(),
         ):
-            images = [crops.shape[0], model.resize_dim, model.resize_dim, 3]
-            standard = tf.zeros(images) if layer else standardized(crops, model)
-            logits = net.model_layers(standard, is_training=True)
+            shape = [crops.shape[0], model.resize_dim, model.resize_dim, 3]
+            # Behind a frozen layer, whatever depends on the images is never computed.
+            images = tf.zeros(shape) if layer else standardized(crops, model)
+            logits = net.model_layers(images, is_training=True)
             loss, accuracy = net.loss_and_accuracy(logits, labels)
             objective = training_loss(
                 loss, logits, labels, recipe.label_smoothing, plan.class_weights
