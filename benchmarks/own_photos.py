@@ -9,12 +9,13 @@ after -- go to train.py: `-- --num_epochs 10`.
 import argparse
 import contextlib
 import io
-import multiprocessing
 import resource
 import statistics
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 from base import UserError
@@ -42,8 +43,8 @@ def measure(flags: argparse.Namespace) -> None:
         for seed in range(flags.seeds):
             own = ["--dataset", str(folder), "--init_from", flags.init_from, "--seed", str(seed)]
             # A process of its own, whose memory can be measured.
-            with multiprocessing.get_context("spawn").Pool(1) as process:
-                numbers = process.apply(train_once, [[*own, *flags.train_flags]])
+            with ProcessPoolExecutor(1, get_context("spawn")) as process:
+                numbers = process.submit(train_once, [*own, *flags.train_flags]).result()
             if isinstance(numbers, str):
                 raise UserError(f"train.py {' '.join(own)}: failed ({numbers}); run it to see why.")
             rows.append((folder.name, str(seed), *numbers))

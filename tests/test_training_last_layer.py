@@ -71,6 +71,7 @@ def test_features_are_those_of_each_image_and_its_mirror_image(
     dataset, monkeypatch, max_crops, expected
 ):
     """In the order of training, as far as memory allows."""
+    monkeypatch.setattr(last_layer, "CROPS_PER_RUN", 32)
     monkeypatch.setattr(last_layer, "MAX_CROPS", max_crops)
     with tf.Graph().as_default(), tf.Session() as session:
         crops = tf.placeholder(tf.float32, [None, 3 * 6 * 6])
