@@ -53,8 +53,7 @@ def evaluate_run(flags: argparse.Namespace, in_cluster: bool) -> None:
     if split is None:
         raise UserError("--split validation: the run has held nothing out; choose train or test.")
     evaluation = None
-    precision = settings.get("precision", "float32")
-    with Evaluator(restore_model(settings), split, precision) as evaluator:
+    with Evaluator(restore_model(settings), split, settings["precision"]) as evaluator:
         for checkpoint in checkpoints:
             try:
                 evaluation = evaluator.evaluate(checkpoint)

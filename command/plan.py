@@ -12,18 +12,15 @@ from command.flags import DEFAULT_DATASET
 from data import Dataset
 from imagenet import DEFAULT_NET, TRAINING_DIM, is_published
 from imagenet.nets import NETS
-from saved.checkpoints import all_checkpoints, find_damage
+from saved.checkpoints import find_damage
 from saved.run import Run, load_run
-from saved.run_dir import read_settings
+from saved.run_dir import all_checkpoints, read_settings
 from squeezenet_model import tf
 from training.plan import Plan
 from training.recipe import defaults_for, make_schedule
 
 SMALL_DIM = 32  # side of a stored photo for the chapter's net, in pixels, as of CIFAR-10's images
 CROP = 0.75  # how much of it the net sees, along each side: 24 of 32
-
-# What a run keeps, and what it is in a run of an earlier version that does not say it.
-KEPT = {"precision": "float32", "interpolation": 0.0, "original_dim": None, "resize_dim": None}
 
 
 def make_plan(flags: argparse.Namespace, config: Config | None) -> Plan:
@@ -32,15 +29,16 @@ def make_plan(flags: argparse.Namespace, config: Config | None) -> Plan:
     Raises UserError if the flags, the images and the initial weights do not go together.
     """
     run_dir = run_dir_of(flags)
-    saved = read_settings(run_dir) or {}
+    saved, given, dims = read_settings(run_dir), vars(flags), None
+    if saved:  # keeps what it was begun with, by an earlier version or on another machine
+        dims = saved["original_dim"], saved["resize_dim"]
+        precision = flags.precision or saved["precision"]
+        given = given | {"precision": precision, "interpolation": saved["interpolation"]}
     init_from, net = initial_run(flags, run_dir, saved)
     weights = flags.init_from
     if weights and not is_published(weights):
         weights = weights.resolve()
-    # A run keeps what it was begun with, by an earlier version or on another machine.
-    kept = {name: saved.get(name, value) for name, value in KEPT.items() if saved}
-    precision = flags.precision or kept.get("precision")
-    dataset = load_images(flags, net, (kept["original_dim"], kept["resize_dim"]) if kept else None)
+    dataset = load_images(flags, net, dims)
     num_tasks = len(config.tasks) if config else 1
     is_chief = config is None or config.name == "chief"
     return Plan(
@@ -49,7 +47,7 @@ def make_plan(flags: argparse.Namespace, config: Config | None) -> Plan:
         schedule=make_schedule(
             len(dataset.train.labels),
             defaults_for(dataset.name, net),
-            vars(flags) | kept | {"precision": precision},
+            given,
             num_tasks,
             num_gpus=len(tf.config.list_physical_devices("GPU")),
         ),
@@ -76,14 +74,17 @@ def run_dir_of(flags: argparse.Namespace) -> Path:
     return flags.run_dir or Path("runs", os.path.basename(dataset_of(flags)))
 
 
-def initial_run(flags: argparse.Namespace, run_dir: Path, saved: dict) -> tuple[Run | None, str]:
+def initial_run(
+    flags: argparse.Namespace, run_dir: Path, saved: dict | None
+) -> tuple[Run | None, str]:
     """The run that --init_from means, unless there is a checkpoint to resume from; and the net.
     (saved are the settings of the run, if it has begun.)"""
-    if flags.init_from is None:
-        return None, saved.get("net", DEFAULT_NET)
+    net = saved["net"] if saved else DEFAULT_NET
     is_resumed = any(find_damage(checkpoint) is None for checkpoint in all_checkpoints(run_dir))
-    run = None if is_resumed else load_run(flags.init_from)
-    return run, (run.settings if run else saved).get("net", DEFAULT_NET)
+    if flags.init_from is None or is_resumed:
+        return None, net
+    run = load_run(flags.init_from)
+    return run, run.settings["net"]
 
 
 def load_images(

@@ -27,14 +27,10 @@ from base.program import report
 from data import Dataset, Split
 from data.images import USABLE, ImageFiles, NotAnImage, is_clutter
 
-SPLITS = {  # how the names of their folders begin; test first, as a copy in several stays in it
-    "te": "test",
-    "va": "validation",
-    "tr": "train",
-}
+SPLITS = ("test", "validation", "train")  # in this order: a copy in several stays in the first
 SPLIT_NAME = re.compile(  # one of these words, alone or among others
     r"(?:(?<![A-Za-z])|(?<=[a-z])(?=[A-Z]))"
-    r"(?i:test(?:ing)?|val(?:id(?:ation)?)?|train(?:ing)?)"
+    r"(?i:(?P<test>test(?:ing)?)|(?P<validation>val(?:id(?:ation)?)?)|(?P<train>train(?:ing)?))"
     r"(?:(?![a-z])|(?=(?i:set|data|split|folder|image|img)))"
 )
 HASHED_BYTES = 16_384  # at either end of a file; with its size, enough to tell images apart
@@ -141,7 +137,7 @@ def find_parts(folder: Path, left_out: dict[str, list]) -> dict[str, dict[str, P
       UserError: it cannot be read, has a split twice, or leaves open what it holds.
     """
     folders = find_folders(folder, left_out)
-    found = {split: called(split, folders) for split in SPLITS.values()}
+    found = {split: called(split, folders) for split in SPLITS}
     inner = {
         split: {name for path in paths for name in find_split(path, defaultdict(list))}
         for split, paths in found.items()
@@ -175,9 +171,7 @@ def find_parts(folder: Path, left_out: dict[str, list]) -> dict[str, dict[str, P
 def called(split: str, folders: dict[str, Path]) -> list[Path]:
     """The folders for a split; if one is called by such a word alone, only that."""
     meant = [
-        name
-        for name in folders
-        if (word := SPLIT_NAME.search(name)) and SPLITS[word[0][:2].lower()] == split
+        name for name in folders if (word := SPLIT_NAME.search(name)) and word.lastgroup == split
     ]
     return [folders[name] for name in [*filter(SPLIT_NAME.fullmatch, meant)] or meant]
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,9 +10,9 @@ import tensorflow.compat.v1 as tf
 from base import UserError, printable, reason
 from base.files import read_json, write_json
 from base.program import report
+from saved.run_dir import CHECKPOINT_NAME, ENDING, all_checkpoints
 
-CHECKPOINT_NAME, BEST_NAME = "model.ckpt", "best.ckpt"
-ENDING = re.compile(r"\.(index|meta|data-[0-9]+-of-[0-9]+)$")  # of a checkpoint's files
+BEST_NAME = "best.ckpt"
 KEPT = 3
 # Limit for each file of a checkpoint, and for its variables. SqueezeNet v1.0 with ImageNet-21k's
 # classes has 48 MB of variables, and an optimizer triples that.
@@ -112,13 +111,6 @@ def check_fits(checkpoint: str, variables: list[tf.Variable]) -> None:
                 f"{checkpoint}: its {name} has shape {shapes.get(name)}, but settings.json "
                 f"describes a net with {shape}; restore the settings.json that belongs to it."
             )
-
-
-def all_checkpoints(run_dir: Path) -> list[str]:
-    """Paths (without extension) of a run's checkpoints, oldest first, intact or not."""
-    found = {ENDING.sub("", str(path)) for path in run_dir.glob(f"{CHECKPOINT_NAME}-*")}
-    steps = {path: path.rpartition("-")[2] for path in found}
-    return sorted((path for path in found if steps[path].isdecimal()), key=lambda p: int(steps[p]))
 
 
 def newest_checkpoint(run_dir: Path, while_training: bool = False) -> str | None:

@@ -20,7 +20,8 @@ from base.files import write_json
 from base.runtime import session_config
 from imagenet.nets import NETS, describe, variable_shapes
 from imagenet.weights import Weights, load_published, read_npz
-from saved.checkpoints import CHECKPOINT_NAME, ENDING, find_damage, intact_checkpoint
+from saved.checkpoints import find_damage, intact_checkpoint
+from saved.run_dir import CHECKPOINT_NAME, ENDING
 
 
 def imported_run(path: Path) -> Path:

@@ -8,7 +8,7 @@ import data
 from base import UserError
 from base.program import report
 from data import Dataset
-from imagenet import DEFAULT_NET, is_published
+from imagenet import is_published
 from imagenet.nets import NETS
 from saved.checkpoints import intact_checkpoint, newest_checkpoint
 from saved.imported import imported_run
@@ -48,7 +48,7 @@ def load_run(path: Path) -> Run:
 
 def restore_model(settings: dict) -> SqueezeNetModel:
     """The model that a run's settings, which are checked, describe."""
-    model = NETS[settings.get("net", DEFAULT_NET)](
+    model = NETS[settings["net"]](
         settings["original_dim"], settings["resize_dim"], len(settings["class_names"])
     )
     for name in FIRE_STACKS:

@@ -11,6 +11,7 @@ trainer.lock, trainer.json  the process that trains there
 import contextlib
 import errno
 import os
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -21,19 +22,15 @@ from filelock import FileLock, SoftFileLock, Timeout
 
 from base import UserError, reason
 from base.files import not_written, output_folder, read_json, write_json
-from imagenet import DEFAULT_NET
 from saved.settings import FIRE_STACKS, check_settings
 
 # Settings that a run cannot change halfway. Others, such as its length, may differ when it resumes.
 FIXED_SETTINGS = (
     *("net", "class_names", "original_dim", "resize_dim", *FIRE_STACKS, "batch_size", "seed"),
-    *("recipe", "learning_rate", "held_out", "init_from", "class_weights", "no_flip"),
-    "precision",
+    *("recipe", "learning_rate", "precision", "held_out", "init_from", "class_weights", "no_flip"),
 )
-# Those of earlier versions that do not say so.
-DEFAULTS = {
-    **{"net": DEFAULT_NET, "precision": "float32", "class_weights": False, "no_flip": False},
-}
+CHECKPOINT_NAME = "model.ckpt"
+ENDING = re.compile(r"\.(index|meta|data-[0-9]+-of-[0-9]+)$")  # of a checkpoint's files
 SOFT_LOCK = "trainer.lock.soft"  # the lock where the file system has none
 # The run included in the project; pretrained/README.md describes it.
 PRETRAINED = Path(__file__).resolve().parents[1] / "pretrained"
@@ -49,7 +46,7 @@ def open_run_dir(run_dir: Path, settings: dict) -> Iterator[None]:
     check_name(run_dir)
     try:
         check_settings(settings)
-        if read_settings(run_dir) is None and not trained_steps(run_dir):
+        if read_settings(run_dir) is None and not all_checkpoints(run_dir):
             output_folder(run_dir)
         lock = trainer_lock(run_dir, timeout=1)  # since is_training takes it for a moment
     except ValueError as error:
@@ -64,7 +61,8 @@ def open_run_dir(run_dir: Path, settings: dict) -> Iterator[None]:
     except OSError as error:
         raise not_written(Path(error.filename or run_dir), error) from error
     with lock:
-        saved, steps = read_settings(run_dir), trained_steps(run_dir)
+        saved = read_settings(run_dir)
+        steps = max(map(step_of, all_checkpoints(run_dir)), default=0)
         if saved is not None:
             check_same_run(run_dir, settings, saved)
         elif steps:
@@ -101,10 +99,15 @@ def trainer_lock(run_dir: Path, timeout: float) -> AbstractContextManager:
         return SoftFileLock(run_dir / SOFT_LOCK, timeout=timeout).acquire()
 
 
-def trained_steps(run_dir: Path) -> int:
-    """How many steps a run has taken, by the name of its newest checkpoint, intact or not."""
-    names = [path.stem for path in run_dir.glob("model.ckpt-*.index")]
-    return max([0, *(int(n) for name in names if (n := name.rpartition("-")[2]).isdecimal())])
+def all_checkpoints(run_dir: Path) -> list[str]:
+    """Paths (without extension) of a run's checkpoints, oldest first, intact or not."""
+    found = {ENDING.sub("", str(path)) for path in run_dir.glob(f"{CHECKPOINT_NAME}-*")}
+    return sorted((path for path in found if path.rpartition("-")[2].isdecimal()), key=step_of)
+
+
+def step_of(checkpoint: str) -> int:
+    """The step of a checkpoint, by its name."""
+    return int(checkpoint.rpartition("-")[2])
 
 
 def check_same_run(run_dir: Path, settings: dict, saved: dict) -> None:
@@ -119,7 +122,6 @@ def check_same_run(run_dir: Path, settings: dict, saved: dict) -> None:
             f"{run_dir}: the run there was trained on other images, those of {saved['dataset']}; "
             "give these as they were, or another --run_dir."
         )
-    saved = DEFAULTS | saved
     for name in FIXED_SETTINGS:
         value, before = settings.get(name), saved.get(name)
         if name == "init_from" and value and before:

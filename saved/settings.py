@@ -5,6 +5,7 @@ describe can be built in a few hundred megabytes.
 """
 
 import re
+from typing import Any
 
 from imagenet import DEFAULT_NET, SMALLEST_CROP
 
@@ -25,19 +26,27 @@ TYPES: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("class_names", *FIRE_STACKS), list),
     **dict.fromkeys(("original_dim", "resize_dim", "total_steps", "batch_size", "seed"), int),
     "held_out": (int, type(None)),
-    **dict.fromkeys(("learning_rate", "num_epochs"), (int, float)),
+    **dict.fromkeys(("learning_rate", "num_epochs", "interpolation"), (int, float)),
     **dict.fromkeys(("class_weights", "no_flip"), bool),
+}
+
+# What was so in all runs of earlier versions, which did not record it.
+EARLIER: dict[str, Any] = {
+    **{"net": DEFAULT_NET, "precision": "float32", "interpolation": 0.0},
+    **{"class_weights": False, "no_flip": False},
 }
 
 
 def check_settings(settings: object) -> dict:
-    """The settings of a run, as parsed from JSON, if they describe a net of bounded size.
+    """The settings of a run, as parsed from JSON, if they describe a net of bounded size; with
+    those that an earlier version did not record.
 
     Raises ValueError, which says what is wrong with which setting.
     """
     if not isinstance(settings, dict):
         raise ValueError("it is not a JSON object")
-    net = settings.get("net", DEFAULT_NET)
+    settings = EARLIER | settings
+    net = settings["net"]
     stacks = FIRE_STACKS if net == DEFAULT_NET else ()
     required = {"dataset", "class_names", "original_dim", "resize_dim", *stacks}
     for name, types in TYPES.items():

@@ -12,6 +12,7 @@ from base import UserError
 from base.files import read_json
 from saved.run import load_dataset, load_run
 from saved.run_dir import PRETRAINED
+from saved.settings import EARLIER
 from tests.conftest import PROJECT
 
 SETTINGS = read_json(PRETRAINED / "settings.json")
@@ -32,7 +33,7 @@ class TestARun:
     def test_is_a_folder_or_a_checkpoint_in_it(self, path, name):
         run = load_run(path / name)
         assert run.checkpoint == str(path / "model.ckpt-100000")
-        assert (run.settings, run.output_dir, run.path) == (SETTINGS, path, path / name)
+        assert (run.settings, run.output_dir, run.path) == (EARLIER | SETTINGS, path, path / name)
 
     def test_cannot_be_anything_else(self, path):
         with pytest.raises(UserError, match="7: is not an intact checkpoint"):

@@ -11,6 +11,7 @@ import pytest
 from base import UserError
 from base.files import read_json
 from saved.run_dir import PRETRAINED, is_training, open_run_dir, output_dir, read_settings
+from saved.settings import EARLIER
 from tests.conftest import PROJECT
 from tests.odd_files import of_all_kinds
 
@@ -26,7 +27,9 @@ def use(run_dir, **changes):
 def test_a_new_folder_gets_the_settings_and_the_run_may_be_extended(tmp_path):
     for total_steps in (100, 200):
         use(tmp_path / "runs" / "new", total_steps=total_steps)
-        assert read_settings(tmp_path / "runs" / "new") == SETTINGS | {"total_steps": total_steps}
+        assert read_settings(tmp_path / "runs" / "new") == EARLIER | SETTINGS | {
+            "total_steps": total_steps
+        }
 
 
 @pytest.mark.parametrize(
@@ -50,7 +53,7 @@ def test_a_run_cannot_become_another_one(tmp_path, name, value):
     use(tmp_path)  # without net, class_weights and no_flip, as written by an earlier version
     with pytest.raises(UserError, match=rf"the run there has {name} .*another --run_dir"):
         use(tmp_path, **{name: value})
-    assert read_settings(tmp_path) == SETTINGS
+    assert read_settings(tmp_path) == EARLIER | SETTINGS
     use(tmp_path, net="squeezenet", class_weights=False, no_flip=False)
 
 
@@ -69,7 +72,7 @@ def test_a_complete_run_keeps_its_settings_and_is_not_taken_for_a_shorter_one(tm
     use(tmp_path)
     (tmp_path / "model.ckpt-100.index").touch()
     use(tmp_path, eval_every=7)
-    assert read_settings(tmp_path) == SETTINGS
+    assert read_settings(tmp_path) == EARLIER | SETTINGS
     with pytest.raises(UserError, match=r"has taken 100 steps, more than the 99 .* a larger --num"):
         use(tmp_path, total_steps=99)
 

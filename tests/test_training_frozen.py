@@ -46,7 +46,10 @@ def test_the_last_pooling_before_what_is_trained_is_found(plan, monkeypatch):
     assert last_frozen_layer(replaced(plan, frozen=0.2)) == Layer("pool1", (4, 4, 64))
     assert last_frozen_layer(replaced(plan, frozen=0.0)) is None
     assert last_frozen_layer(replaced(plan, {"resize_dim": 6})) is None  # crops differ
-    monkeypatch.setattr(frozen, "MAX_BYTES", 2 * 7 * 2 * 64 - 1)
+    needed = (2 * 2 * 7 + 4 * 5) * 64  # both sides to train on, in 16 bits; those to evaluate on
+    monkeypatch.setattr(frozen, "MAX_BYTES", needed)
+    assert last_frozen_layer(plan) == POOL2
+    monkeypatch.setattr(frozen, "MAX_BYTES", needed - 1)
     assert last_frozen_layer(plan) is None
     assert last_frozen_layer(replaced(plan, {"mirrored": False})) == POOL2
 

@@ -22,7 +22,7 @@ from training.plan import Plan
 from training.precision import with_precision
 from training.recipe import BatchPart
 
-MAX_BYTES = 1 << 30  # of features: for v1.1, those of 3,600 photos of 288 x 288 pixels
+MAX_BYTES = 1 << 30  # of outputs: for v1.1, those of 3,600 photos of 288 x 288 pixels
 IMAGES_PER_RUN = 4  # per session.run, on each core
 
 
@@ -35,7 +35,7 @@ class Layer(NamedTuple):
 
 def last_frozen_layer(plan: Plan) -> Layer | None:
     """The last pooling layer before anything is trained; None if crops are random, so that its
-    output varies, or if its outputs for all images exceed MAX_BYTES."""
+    output varies, or if its outputs for all images (also those to evaluate on) exceed MAX_BYTES."""
     dataset, frozen = plan.dataset, plan.schedule.recipe.frozen
     if not frozen or dataset.original_dim != dataset.resize_dim:
         return None
@@ -52,8 +52,10 @@ def last_frozen_layer(plan: Plan) -> Layer | None:
         with_method(model, "custom_max_pooling2d", pooling).model_layers(inputs, is_training=False)
         num_frozen = round(frozen * len(tf.trainable_variables()))
     layer = max(pair for pair in found if pair[0] <= num_frozen)[1]
-    num_images = len(dataset.train.labels) * (1 + dataset.mirrored)
-    return layer if num_images * 2 * np.prod(layer.shape) <= MAX_BYTES else None
+    # Two bytes a value in training, on either side of an image; up to four in evaluations.
+    bytes_per_value = 2 * (1 + dataset.mirrored) * len(dataset.train.labels)
+    bytes_per_value += 4 * len(dataset.evaluation_set.labels)
+    return layer if bytes_per_value * np.prod(layer.shape) <= MAX_BYTES else None
 
 
 def starting_after(model: SqueezeNetModel, layer: Layer, output: tf.Tensor) -> SqueezeNetModel:

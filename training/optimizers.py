@@ -102,10 +102,9 @@ def apply_gradients(
 
 def initial_copies(
     variables: list[tf.Variable], is_first: tf.Tensor
-) -> tuple[list[tf.Variable], list[tf.Operation]]:
-    """Copies of the variables, and a list of one operation to run before each step: at the first it
-    fills them. They are variables, too, so that checkpoints have them
-    (start/fire6/squeeze/kernel)."""
+) -> tuple[list[tf.Variable], tf.Operation]:
+    """Copies of the variables, and an operation to run before each step: at the first it fills
+    them. They are variables, too, so that checkpoints have them (start/fire6/squeeze/kernel)."""
     copies = [
         tf.get_variable(f"start/{each.op.name}", each.shape, initializer=tf.zeros, trainable=False)
         for each in variables
@@ -115,7 +114,7 @@ def initial_copies(
         pairs = zip(copies, variables, strict=True)
         return tf.group(*[copy.assign(variable.read_value()) for copy, variable in pairs])
 
-    return copies, [tf.cond(is_first, copy_all, tf.no_op)]
+    return copies, tf.cond(is_first, copy_all, tf.no_op)
 
 
 def interpolate(

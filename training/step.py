@@ -72,15 +72,17 @@ def build_training_step(
         mean = all_reduce(mean)
     variables, next_step = tf.trainable_variables(), batch.step + 1
     is_first, is_last = tf.equal(next_step, 1), next_step >= schedule.total_steps
-    interpolation = schedule.interpolation
-    copies, copied = initial_copies(variables, is_first) if interpolation else ([], [])
-    with tf.control_dependencies(copied):
+    start = end = tf.no_op()
+    if schedule.interpolation:
+        copies, start = initial_copies(variables, is_first)
+    with tf.control_dependencies([start]):
         train_op = apply_gradients(mean.gradients, variables, rate, schedule)
     is_due = tf.equal(next_step % SUMMARY_STEPS, 0) | is_last
     scalars = scope_scalars(mean.gradients, train_op, is_due)
     with tf.control_dependencies([train_op, scalars]):
-        end = interpolate(variables, copies, interpolation, is_last) if copies else tf.no_op()
-    with tf.control_dependencies([end]):
+        if schedule.interpolation:
+            end = interpolate(variables, copies, schedule.interpolation, is_last)
+    with tf.control_dependencies([train_op, scalars, end]):
         step = global_step.assign_add(1)
     return TrainingStep(
         step,
