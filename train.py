@@ -40,7 +40,7 @@ def train(plan: Plan, cluster: Cluster = ALONE) -> dict | None:
         tf.Graph().as_default(),
         cluster.device(),
         cluster.interruption() as interruption,
-        Evaluator.of(plan) as evaluator,
+        Evaluator(plan.model, plan.dataset.evaluation_set, schedule.precision) as evaluator,
     ):
         # 1. The graph: batch -> towers -> mean gradient -> one step of the optimizers.
         tf.set_random_seed(schedule.seed)
@@ -50,7 +50,7 @@ def train(plan: Plan, cluster: Cluster = ALONE) -> dict | None:
         )
         checkpoints = Checkpoints(plan.run_dir)
         if not checkpoints.step:
-            initialize(plan)
+            initialize(plan, batches.frozen)
         health = Health(plan.model.output_size)
 
         # 2. The session: it resumes after the step of the newest checkpoint.

@@ -4,17 +4,14 @@ import contextlib
 import errno
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from base import UserError
+from base import UserError, reason
 
 MAX_JSON_BYTES = 16 << 20  # enough for settings with the most classes and the longest names
 MARKER = ".squeezenet"  # an empty file in each folder that this project has made for its output
-ADVICE = {  # what to do about an error of writing
-    errno.ENOSPC: "free some space",
-    errno.ENAMETOOLONG: "choose a shorter name",
-}
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -58,20 +55,25 @@ def write_file(path: Path, content: bytes) -> None:
     Raises UserError if it cannot be written.
     """
     new = path.with_name(f".{path.name}.new")
-    try:
+    with writing(f"{path}:"), contextlib.ExitStack() as cleanup:
         new.unlink(missing_ok=True)  # left by a process that was killed
+        cleanup.callback(new.unlink, missing_ok=True)
         new.write_bytes(content)
         os.replace(new, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            new.unlink(missing_ok=True)
-        raise not_written(path, error) from error
 
 
-def not_written(path: Path, error: OSError) -> UserError:
-    """The error for a file or folder that cannot be written, with the advice that fits it."""
-    advice = ADVICE.get(error.errno or 0, "fix the folder or its permissions, or choose another")
-    return UserError(f"{path}: cannot be written ({error.strerror}); {advice}.")
+@contextlib.contextmanager
+def writing(
+    what: object,
+    advice: str = "free some space, fix the folder or its permissions, or choose another name",
+    errors: tuple[type[Exception], ...] = (OSError,),
+) -> Iterator[None]:
+    """Turns errors within into a UserError: `what` (with a colon, if that is just a path) cannot be
+    written; advice."""
+    try:
+        yield
+    except errors as error:
+        raise UserError(f"{what} cannot be written ({reason(error)}); {advice}.") from error
 
 
 def output_folder(path: Path) -> Path:
@@ -79,7 +81,7 @@ def output_folder(path: Path) -> Path:
 
     Raises UserError if it holds anything else, or cannot be made.
     """
-    try:
+    with writing(f"{path}:"):
         new = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)
         # Folders of earlier versions have no marker, but runs in them or around them.
@@ -91,8 +93,6 @@ def output_folder(path: Path) -> Path:
             )
         for folder in new or [path]:
             (folder / MARKER).touch()
-    except OSError as error:
-        raise not_written(path, error) from error
     return path
 
 

@@ -21,13 +21,11 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Ends the program."""
-        run(self.prog, lambda: report(f"{self.prog}: error: {printable(message)}; see --help."))
-        sys.exit(2)
+        self.exit(2, f"{self.prog}: error: {printable(message)}; see --help.\n")
 
     def print_help(self, file: Any = None) -> None:
-        """Prints the help; a closed pipe or a full disk ends the program as it ends a command."""
-        if code := run(self.prog, lambda: print(self.format_help(), end="", file=file)):
-            sys.exit(code)
+        """Prints the help; unlike argparse, raises OSError for a closed pipe or a full disk."""
+        print(self.format_help(), end="", file=file, flush=True)
 
 
 def number(kind: type, minimum: float, maximum: float) -> Callable[[str], float]:

@@ -14,9 +14,9 @@ from evaluation.evaluator import Evaluator
 from reporting.console import print_classes, print_evaluation, print_report
 from reporting.figures import confusion_matrix, write_image
 from reporting.results import summarize
-from saved.checkpoints import checkpoint_step, newest_checkpoint
+from saved.checkpoints import newest_checkpoint
 from saved.run import load_dataset, load_run, restore_model
-from saved.run_dir import PRETRAINED, is_training, output_dir, read_settings
+from saved.run_dir import PRETRAINED, is_training, output_dir, read_settings, step_of
 
 POLL_SECONDS = 1
 
@@ -89,8 +89,7 @@ def new_checkpoints(run_dir: Path, total_steps: int, patience: float = 0.0) -> I
             yield checkpoint
             last = checkpoint
         elif is_running or (
-            time.monotonic() - seen < patience
-            and (last is None or checkpoint_step(last) < total_steps)
+            time.monotonic() - seen < patience and (last is None or step_of(last) < total_steps)
         ):
             time.sleep(POLL_SECONDS)
         else:

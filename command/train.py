@@ -14,8 +14,7 @@ from saved.run_dir import open_run_dir
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit code, as `base.program.run` does."""
-    flags = parse_flags(arguments)
-    return run("train.py", lambda: train_or_evaluate(flags))
+    return run("train.py", lambda: train_or_evaluate(parse_flags(arguments)))
 
 
 def train_or_evaluate(flags: argparse.Namespace) -> None:
@@ -42,7 +41,6 @@ def train_or_evaluate(flags: argparse.Namespace) -> None:
         results = train(cluster.adapted(plan), cluster)
         if results and plan.run_dir:
             print_report(results, plan.run_dir)
-    return None
 
 
 if __name__ == "__main__":

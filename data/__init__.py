@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from base import UserError, printable
+from base import UserError
 from base.program import report
 
 if TYPE_CHECKING:  # numpy would make `train.py --help` wait
@@ -145,16 +145,3 @@ def class_weights(dataset: Dataset) -> "np.ndarray":
     counts = class_counts(dataset)
     weights = (counts > 0) * counts.sum() / ((counts > 0).sum() * counts.clip(1))
     return weights.astype("float32")
-
-
-def describe_imbalance(dataset: Dataset) -> str | None:
-    """A sentence on the largest and the smallest class, if they differ by more than 10 : 1."""
-    counts = class_counts(dataset)
-    largest, smallest = counts.argmax(), counts.argmin()
-    if counts[largest] <= 10 * counts[smallest]:
-        return None
-    return (
-        f"the classes are unbalanced: {counts[largest]:,} training images of "
-        f"{printable(dataset.class_names[largest])}, but {counts[smallest]:,} of "
-        f"{printable(dataset.class_names[smallest])}; weighting the classes may help"
-    )

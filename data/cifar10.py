@@ -124,11 +124,10 @@ def read_batch(path: Path) -> np.ndarray:
     try:
         content = np.frombuffer(read_bytes(path, size), np.uint8)
         records = content.reshape(RECORDS_PER_FILE, RECORD_BYTES)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); {advice}") from error
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise UserError(
-            f"{path}: has not the {size:,} bytes of a CIFAR-10 batch; {advice}"
+            f"{path}: cannot be read as the {size:,} bytes of a CIFAR-10 batch ({reason(error)}); "
+            f"{advice}"
         ) from error
     if records[:, 0].max() >= len(CLASS_NAMES):
         raise UserError(

@@ -14,11 +14,9 @@ from data import Split
 from evaluation.inference import InferenceNet, batch_size_for
 from squeezenet_model import SqueezeNetModel
 from training.batches import records_to_images
-from training.frozen import Layer, last_frozen_layer
-from training.plan import Plan
 
 BATCH_SIZE = 250  # large enough to keep a core busy, small enough for several in its cache
-FEW_IMAGES = 64  # for measures that need no more
+FEW_IMAGES = 32  # for measures that need no more; TensorBoard's histograms take much memory
 
 
 class Evaluation(NamedTuple):
@@ -41,24 +39,15 @@ class Evaluator(contextlib.AbstractContextManager):
         model: SqueezeNetModel,
         split: Split,
         precision: str = "float32",
-        layer: Layer | None = None,
     ):
         self.model = model
         self.precision = precision
         self.split = split
-        self._layer = layer  # frozen: for each image it puts out the same for every checkpoint
-        self._known: set[int] = set()  # the first images of the batches in _outputs
         self._batch_size = batch_size_for(model, BATCH_SIZE)
 
     def __exit__(self, *exc_info: object) -> None:
         if "net" in vars(self):
             self.net.session.close()
-
-    @classmethod
-    def of(cls, plan: Plan) -> "Evaluator":
-        """The evaluator of a training run."""
-        split, layer = plan.dataset.evaluation_set, last_frozen_layer(plan)
-        return cls(plan.model, split, plan.schedule.precision, layer)
 
     @functools.cached_property
     def net(self) -> InferenceNet:
@@ -69,10 +58,11 @@ class Evaluator(contextlib.AbstractContextManager):
         """Restores a checkpoint (a path without extension) and runs the whole split, including the
         last partial batch. Raises UserError if the checkpoint is of another net."""
         self.net.restore(checkpoint)
+        fetches = [self.net.model.probs, self.net.model.predictions, self.net.model.loss]
         size = self._batch_size
         batches = [slice(i, i + size) for i in range(0, len(self.split.labels), size)]
         with ThreadPoolExecutor(visible_cores()) as threads:  # one batch per core
-            results = threads.map(self._evaluate_batch, batches)
+            results = threads.map(functools.partial(self._run, fetches), batches)
             all_probs, all_predictions, losses = zip(*results, strict=True)
         predictions = np.concatenate(all_predictions)
         return Evaluation(
@@ -89,15 +79,13 @@ class Evaluator(contextlib.AbstractContextManager):
         return self.net.session.run({v.op.name: v for v in self.net.variables})
 
     def activations(self) -> dict[str, np.ndarray]:
-        """The outputs of each convolution's ReLU for a batch of images, by scope: float32
+        """The outputs of each convolution's ReLU for a few images, by scope: float32
         [images, height, width, filters] each."""
-        return self._run(self.net.relus, self._evenly_spaced(self._batch_size))
+        return self._run(self.net.relus, self._evenly_spaced(min(FEW_IMAGES, self._batch_size)))
 
     def zero_fractions(self) -> dict[str, float]:
         """The fraction of zeros among each ReLU's outputs for a few images, 0..1, by scope."""
-        images = self._evenly_spaced(min(FEW_IMAGES, self._batch_size))
-        relus = self._run(self.net.relus, images)
-        return {scope: float(np.mean(relu == 0)) for scope, relu in relus.items()}
+        return {scope: float(np.mean(relu == 0)) for scope, relu in self.activations().items()}
 
     def gradients(self) -> dict[str, np.ndarray]:
         """The gradient of the loss on a batch of images, by variable name."""
@@ -108,26 +96,6 @@ class Evaluator(contextlib.AbstractContextManager):
         with self.net.session.graph.as_default():
             gradients = tf.gradients(self.net.model.loss, self.net.variables)
         return {v.op.name: g for v, g in zip(self.net.variables, gradients, strict=True)}
-
-    def _evaluate_batch(self, chosen: slice) -> Any:
-        """The probabilities, predictions and loss of a batch; what comes before the frozen layer is
-        computed only the first time."""
-        fetches = [self.net.probs, self.net.model.predictions, self.net.model.loss]
-        if self._layer is None:
-            return self._run(fetches, chosen)
-        output = self.net.session.graph.get_tensor_by_name(f"{self._layer.name}/MaxPool:0")
-        if chosen.start not in self._known:
-            self._outputs[chosen] = self._run(output, chosen)
-            self._known.add(chosen.start)
-        feeds = {output: self._outputs[chosen], self.net.labels: self.split.labels[chosen]}
-        return self.net.session.run(fetches, feeds)
-
-    @functools.cached_property
-    def _outputs(self) -> np.ndarray:
-        """Of the frozen layer, for all images: one array, as many small ones scatter the memory."""
-        assert self._layer is not None
-        dtype = tf.as_dtype(self.precision).as_numpy_dtype
-        return np.empty([len(self.split.labels), *self._layer.shape], dtype)
 
     def _evenly_spaced(self, maximum: int) -> slice:
         """At most so many images from all over the split: it may be sorted by class."""

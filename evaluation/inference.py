@@ -26,7 +26,6 @@ class InferenceNet(contextlib.AbstractContextManager):
       model: a copy on which run_model_setup has set probs, predictions, loss and accuracy.
       images: placeholder, float32 [N, original_dim, original_dim, 3], 0..255.
       labels: placeholder, int32 [N]; only the loss and the accuracy need it.
-      probs: float32 [N, classes], each row sums to 1.
       relus: the output of each convolution by its scope, float32 [N, height, width, filters].
       global_step: int64 scalar, of the checkpoint.
       variables: the trainable ones, in the order of the net.
@@ -43,7 +42,6 @@ class InferenceNet(contextlib.AbstractContextManager):
             self.model.run_model_setup(
                 self._preprocessed(self.images), self.labels, is_training=False
             )
-            self.probs = self.model.probs
             self.relus = {
                 operation.name.removesuffix("/Relu"): tf.cast(operation.outputs[0], tf.float32)
                 for operation in graph.get_operations()
@@ -83,7 +81,7 @@ class InferenceNet(contextlib.AbstractContextManager):
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """How probable each class is: float32 [N, classes]; images as for `run`."""
-        return self.run(self.probs, images)
+        return self.run(self.model.probs, images)
 
     def _preprocessed(self, images: tf.Tensor) -> tf.Tensor:
         """float32 [N, resize_dim, resize_dim, 3], what the net sees of the images."""

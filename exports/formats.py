@@ -19,7 +19,7 @@ from tensorflow.compat import v2 as tf2
 from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.lite.tools import flatbuffer_utils
 
-from base import UserError, reason
+from base.files import writing
 from evaluation.inference import InferenceNet
 
 # What a user can call, by what it is given: uint8 images [N, original_dim, original_dim, 3] ->
@@ -32,7 +32,7 @@ GRAYS = bytes(value for gray in range(256) for value in (gray, gray, gray, 0))  
 def frozen(net: InferenceNet) -> tf.GraphDef:
     """The graph from images to probs, with the variables as constants."""
     return tf.graph_util.convert_variables_to_constants(
-        net.session, net.session.graph.as_graph_def(), [net.probs.op.name]
+        net.session, net.session.graph.as_graph_def(), [net.model.probs.op.name]
     )
 
 
@@ -110,17 +110,13 @@ def saved_model(net: InferenceNet, path: Path, class_names: list[str], *_: objec
             )
             for key, name, inputs, probs in (
                 ("serving_default", "files", files, probs_of_files),
-                ("images", "images", net.images, net.probs),
+                ("images", "images", net.images, net.model.probs),
             )
         }
         builder = tf.saved_model.Builder(str(path))
-        try:
+        with writing(f"{path}:", "free some space, or fix the disk", (tf.errors.OpError,)):
             builder.add_meta_graph_and_variables(net.session, [tf.saved_model.SERVING], signatures)
             builder.save()
-        except tf.errors.OpError as error:
-            raise UserError(
-                f"{path}: cannot be written ({reason(error)}); free some space, or fix the disk."
-            ) from error
     loaded = tf2.saved_model.load(str(path))
 
     def call(key: str, inputs: tf.Tensor) -> np.ndarray:
@@ -149,7 +145,7 @@ def tflite(
     bits stand for."""
     from ai_edge_litert.interpreter import Interpreter
 
-    converter = tf.lite.TFLiteConverter(frozen(net), [net.images], [net.probs])
+    converter = tf.lite.TFLiteConverter(frozen(net), [net.images], [net.model.probs])
     if is_int8:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = lambda: (
@@ -232,7 +228,7 @@ def onnx(net: InferenceNet, path: Path, class_names: list[str], *_: object) -> R
     import tf2onnx
 
     model, _ = tf2onnx.convert.from_graph_def(
-        frozen(net), input_names=[net.images.name], output_names=[net.probs.name], opset=18
+        frozen(net), input_names=[net.images.name], output_names=[net.model.probs.name], opset=18
     )
     model.metadata_props.add(key="class_names", value=json.dumps(class_names))
     path.write_bytes(model.SerializeToString())

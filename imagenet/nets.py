@@ -81,19 +81,15 @@ NETS = {
 
 def describe(model: SqueezeNetModel) -> dict:
     """A net's part of settings.json: its name, the sizes of its images, its fire modules."""
-    settings: dict = {
+    stacks = () if isinstance(model, SqueezeNet11) else ("FIRE_PARAMS_1", "FIRE_PARAMS_2")
+    return {
         "net": next(  # a subclass may have other fire modules
             name for base in type(model).__mro__ for name, net in NETS.items() if net is base
         ),
         "original_dim": model.original_dim,
         "resize_dim": model.resize_dim,
+        **{stack.lower(): [list(fire) for fire in getattr(model, stack)] for stack in stacks},
     }
-    if not isinstance(model, SqueezeNet11):
-        settings |= {
-            "fire_params_1": [list(params) for params in model.FIRE_PARAMS_1],
-            "fire_params_2": [list(params) for params in model.FIRE_PARAMS_2],
-        }
-    return settings
 
 
 @functools.cache

@@ -39,7 +39,7 @@ def load_published(name: str) -> Weights:
         if not published.member:
             return with_rgb_input(decompressed(content, variable_shapes(SqueezeNet10, 1_000)))
         if path.name != published.member:
-            content = members(content, published.member)[published.member]
+            content = opened(content).read(published.member)
         if hashlib.sha1(content).hexdigest() != published.sha1:
             raise ValueError(f"its sha1 is not {published.sha1}")
         return own_names(arrays_in(content))
@@ -62,31 +62,32 @@ def read_npz(path: Path) -> Weights:
         ) from None
 
 
-def members(content: bytes, only: str | None = None) -> dict[str, bytes]:
-    """The files in a zip archive by name, or only one of them. Raises ValueError if they unpack to
-    more than MAX_BYTES, and whatever zipfile raises."""
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        infos = archive.infolist() if only is None else [archive.getinfo(only)]
-        if sum(info.file_size for info in infos) > MAX_BYTES:
-            raise ValueError(f"it unpacks to more than {MAX_BYTES:,} bytes")
-        return {info.filename: archive.read(info) for info in infos}
+def opened(content: bytes) -> zipfile.ZipFile:
+    """A zip archive. Raises ValueError if it unpacks to more than MAX_BYTES, and whatever zipfile
+    raises."""
+    archive = zipfile.ZipFile(io.BytesIO(content))
+    if sum(info.file_size for info in archive.infolist()) > MAX_BYTES:
+        raise ValueError(f"it unpacks to more than {MAX_BYTES:,} bytes")
+    return archive
 
 
 def arrays_in(content: bytes) -> Weights:
     """The float arrays of a .npz file by name, as float32; nothing in it is ever unpickled. Raises
     ValueError if one holds something else, and whatever zipfile and numpy raise."""
-    arrays = {}
-    for name, packed in members(content).items():
-        array = np.lib.format.read_array(io.BytesIO(packed), allow_pickle=False)
-        if array.dtype.kind != "f":
-            raise ValueError(f"{name!r} holds {array.dtype}, not floats")
-        arrays[name.removesuffix(".npy")] = as_float32(name, array)
-    return arrays
+    archive = opened(content)
+    return {
+        name.removesuffix(".npy"): as_float32(
+            name, np.lib.format.read_array(archive.open(name), allow_pickle=False)
+        )
+        for name in archive.namelist()
+    }
 
 
 @np.errstate(over="ignore")
 def as_float32(name: str, array: np.ndarray) -> np.ndarray:
     """An array in single precision; raises ValueError for values that do not fit."""
+    if array.dtype.kind != "f":
+        raise ValueError(f"{name!r} holds {array.dtype}, not floats")
     array = array.astype(np.float32)
     if not np.isfinite(array).all():
         raise ValueError(f"{name!r} holds values that are not finite")

@@ -12,7 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from base import printable
-from data import describe_imbalance
+from data import class_counts
 from imagenet import DEFAULT_NET
 
 PLAIN_LINE_SECONDS = 10.0  # between two lines if stdout is not a terminal
@@ -69,8 +69,15 @@ def print_plan(plan) -> None:
             f"{schedule.precision}",
             flush=True,
         )
-    if not schedule.class_weights and (imbalance := describe_imbalance(plan.dataset)):
-        print(f"{imbalance} (--class_weights)", file=sys.stderr)
+    counts, names = class_counts(plan.dataset), plan.dataset.class_names
+    if not schedule.class_weights and counts.max() > 10 * counts.min():
+        print(
+            f"the classes are unbalanced: {counts.max():,} training images of "
+            f"{printable(names[counts.argmax()])}, but {counts.min():,} of "
+            f"{printable(names[counts.argmin()])}; weighting the classes may help "
+            "(--class_weights)",
+            file=sys.stderr,
+        )
 
 
 def print_evaluation(evaluation, split_name: str) -> None:

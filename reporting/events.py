@@ -1,14 +1,14 @@
 """Files of TensorBoard events that are complete on the disk when they must be."""
 
 import contextlib
+import functools
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import tensorflow.compat.v1 as tf
 
-from base import UserError, reason
+from base.files import writing
 
 
 class EventFile:
@@ -26,8 +26,14 @@ class EventFile:
     """
 
     def __init__(self, folder: Path, first_step: int):
-        self._folder = folder
-        with self._sentence():
+        self._errors = functools.partial(
+            writing,
+            f"{folder}: the events for TensorBoard",
+            "free some space or fix the disk, then run the same command again to resume from the "
+            "last checkpoint",
+            (OSError, tf.errors.OpError),
+        )
+        with self._errors():
             folder.mkdir(exist_ok=True)
             # TensorBoard reads files in the order of their names, whatever the clock says.
             others = folder.glob(f"events.out.tfevents.{10 * '[0-9]'}.*")
@@ -41,7 +47,7 @@ class EventFile:
     def add(self, step: int, **content: object) -> None:
         """Adds an event with one of tf.Event's contents."""
         event = tf.Event(wall_time=time.time(), step=step, **content)
-        with self._sentence():
+        with self._errors():
             self._writer.write(event.SerializeToString())
 
     def add_scalars(self, step: int, scalars: dict[str, float]) -> None:
@@ -51,7 +57,7 @@ class EventFile:
 
     def flush(self) -> None:
         """Returns once everything that was added is in the file."""
-        with self._sentence():
+        with self._errors():
             self._writer.flush()
 
     def close(self) -> None:
@@ -59,15 +65,3 @@ class EventFile:
         worse reason."""
         with contextlib.suppress(OSError, tf.errors.OpError):
             self._writer.close()
-
-    @contextlib.contextmanager
-    def _sentence(self) -> Iterator[None]:
-        """Turns an error of writing into a sentence for the user."""
-        try:
-            yield
-        except (OSError, tf.errors.OpError) as error:
-            raise UserError(
-                f"{self._folder}: the events for TensorBoard cannot be written ({reason(error)}); "
-                "free some space or fix the disk, then run the same command again to resume from "
-                "the last checkpoint."
-            ) from error

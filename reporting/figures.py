@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -71,8 +70,6 @@ def matplotlib_defaults(**settings) -> Iterator[None]:
     """In this context matplotlib has its defaults but for SETTINGS and these settings, and loses
     none of the caller's: those must not end a run, which a request for LaTeX would, and these must
     not change a notebook's other figures."""
-    if not os.environ.get("MPLBACKEND", "").startswith("module://"):  # as notebooks set it
-        os.environ.pop("MPLBACKEND", None)  # a wrong name would end the import
     from matplotlib import style  # takes a second; needed once per run
 
     with style.context(SETTINGS | settings, after_reset=True), warnings.catch_warnings():

@@ -22,8 +22,6 @@ from training.plan import Plan
 from training.scope_scalars import MEASURES, SUMMARY_STEPS, kernel_scopes
 from training.step import TrainingStep
 
-SHOWN_ACTIVATIONS = 32  # images; TensorBoard's histograms take 240 bytes of memory per value
-
 
 class Progress(Protocol):
     """What the training loop tells about a run. All methods raise UserError when the disk is full
@@ -156,9 +154,8 @@ class RunProgress(contextlib.AbstractContextManager):
         self._add_weights(step, evaluator.weights())
         if schedule.summarize_layers:
             activations = self._tagged(evaluator.activations(), "/activation")
-            shown = {tag: values[:SHOWN_ACTIVATIONS] for tag, values in activations.items()}
             gradients = self._tagged(evaluator.gradients(), "/gradient")
-            self._eval.add(step, summary=summaries.histograms(shown | gradients))
+            self._eval.add(step, summary=summaries.histograms(activations | gradients))
         if step >= schedule.total_steps:
             split, names = evaluator.split, dataset.class_names
             matrix = figures.confusion_matrix(split.labels, evaluation.predictions, names)

@@ -8,9 +8,9 @@ from pathlib import Path
 import tensorflow.compat.v1 as tf
 
 from base import UserError, printable, reason
-from base.files import read_json, write_json
+from base.files import read_json, write_json, writing
 from base.program import report
-from saved.run_dir import CHECKPOINT_NAME, ENDING, all_checkpoints
+from saved.run_dir import CHECKPOINT_NAME, ENDING, all_checkpoints, step_of
 
 BEST_NAME = "best.ckpt"
 KEPT = 3
@@ -38,7 +38,7 @@ class Checkpoints:
         if run_dir is None:
             return
         self.newest = newest_checkpoint(run_dir) or ""
-        self.step = checkpoint_step(self.newest) if self.newest else 0
+        self.step = step_of(self.newest) if self.newest else 0
         for unfinished in run_dir.glob("*.ckpt-*.tempstate*"):  # by processes that were killed
             unfinished.unlink()
         self._saver.recover_last_checkpoints(all_checkpoints(run_dir))
@@ -85,7 +85,12 @@ class Checkpoints:
 
     def _write(self, session: tf.Session, name: str, step: int) -> str:
         """Writes a checkpoint; returns its path without extension."""
-        try:
+        with writing(
+            f"{self._run_dir}: the checkpoint of step {step}",
+            "free some space or fix the disk, then run the same command again to resume from the "
+            "previous checkpoint",
+            (OSError, tf.errors.OpError, ValueError),
+        ):
             return self._saver.save(
                 session,
                 f"{self._run_dir}/{name}",
@@ -93,12 +98,6 @@ class Checkpoints:
                 write_meta_graph=False,
                 write_state=name == CHECKPOINT_NAME,  # the best one is not deleted when it is old
             )
-        except (tf.errors.OpError, OSError, ValueError) as error:
-            raise UserError(
-                f"{self._run_dir}: the checkpoint of step {step} cannot be written "
-                f"({reason(error)}); free some space or fix the disk, then run the same command "
-                "again to resume from the previous checkpoint."
-            ) from error
 
 
 def check_fits(checkpoint: str, variables: list[tf.Variable]) -> None:
@@ -158,8 +157,3 @@ def find_damage(checkpoint: str, is_of_run: bool = True) -> str | None:
         return "it has no global_step" if is_of_run and "global_step" not in shapes else None
     except (tf.errors.OpError, OSError, LookupError, TypeError, ValueError, RuntimeError) as error:
         return reason(error)
-
-
-def checkpoint_step(checkpoint: str) -> int:
-    """The global_step that a checkpoint was saved at."""
-    return int(tf.train.NewCheckpointReader(checkpoint).get_tensor("global_step"))

@@ -15,8 +15,8 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 import imagenet
-from base import UserError, reason
-from base.files import write_json
+from base import UserError
+from base.files import write_json, writing
 from base.runtime import session_config
 from imagenet.nets import NETS, describe, variable_shapes
 from imagenet.weights import Weights, load_published, read_npz
@@ -115,11 +115,7 @@ def write_run(weights: Weights, path: Path, dataset: str, resize_dim: int | None
             shape_and_slices=[""] * len(variables),
             tensors=[tf.constant(array) for array in variables.values()],
         )
-        try:
+        with writing(f"{run_dir}:", "free some space there", (tf.errors.OpError,)):
             session.run(save)
-        except tf.errors.OpError as error:
-            raise UserError(
-                f"{run_dir}: cannot be written ({reason(error)}); free some space there."
-            ) from error
     write_json(run_dir / "settings.json", settings)
     return run_dir

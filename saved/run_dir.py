@@ -21,7 +21,7 @@ from pathlib import Path
 from filelock import FileLock, SoftFileLock, Timeout
 
 from base import UserError, reason
-from base.files import not_written, output_folder, read_json, write_json
+from base.files import output_folder, read_json, write_json
 from saved.settings import FIRE_STACKS, check_settings
 
 # Settings that a run cannot change halfway. Others, such as its length, may differ when it resumes.
@@ -58,8 +58,6 @@ def open_run_dir(run_dir: Path, settings: dict) -> Iterator[None]:
             f"{run_dir}: {describe_trainer(run_dir)} is training there; wait for it, stop it, or "
             f"give another --run_dir{stale}."
         ) from None
-    except OSError as error:
-        raise not_written(Path(error.filename or run_dir), error) from error
     with lock:
         saved = read_settings(run_dir)
         steps = max(map(step_of, all_checkpoints(run_dir)), default=0)
@@ -90,9 +88,8 @@ def trainer_lock(run_dir: Path, timeout: float) -> AbstractContextManager:
 
     Raises Timeout if another process has it, OSError if it cannot be had.
     """
-    path = run_dir / "trainer.lock"
     try:
-        return FileLock(path, timeout=timeout).acquire()
+        return FileLock(run_dir / "trainer.lock", timeout=timeout).acquire()
     except OSError as error:
         if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL):
             raise

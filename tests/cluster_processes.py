@@ -88,14 +88,13 @@ def running_tasks(flags, folder, signals=None):
     with contextlib.ExitStack() as stack:
         tasks = []
         for (name, config), own in zip(task_configs(len(flags)).items(), flags, strict=True):
-            faults = signals if name == "worker 0" else None
-            setup = partial(prepare, config, faults or {})
+            faults = signals or {} if name == "worker 0" else {}
             cwd = folder / name
             cwd.mkdir(parents=True, exist_ok=True)
             for old in cwd.glob("std*"):
                 old.unlink()
-            process = stack.enter_context(training(*own, cwd=cwd, setup=setup))
-            tasks.append(TaskProcess(process, cwd))
+            started = training(*own, cwd=cwd, setup=partial(prepare, config, faults))
+            tasks.append(TaskProcess(stack.enter_context(started), cwd))
         yield tasks
 
 

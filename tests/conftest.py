@@ -1,6 +1,7 @@
 """Shared by several test files: quiet TensorFlow, helpers, and one trained run."""
 
 import contextlib
+import dataclasses
 import io
 import json
 import os
@@ -70,9 +71,8 @@ def needs_posix(error: Exception) -> bool:
     signal or preexec_fn."""
     if isinstance(error, AttributeError):
         return error.obj in (os, signal, socket)
-    no_privilege = 1314  # ERROR_PRIVILEGE_NOT_HELD
-    refused = re.match("Unsupported signal|preexec_fn is not supported", str(error))
-    return bool(refused) or getattr(error, "winerror", None) == no_privilege
+    is_refused = str(error).startswith(("Unsupported signal", "preexec_fn is not supported"))
+    return is_refused or getattr(error, "winerror", None) == 1314  # ERROR_PRIVILEGE_NOT_HELD
 
 
 @contextlib.contextmanager
@@ -93,9 +93,11 @@ def train_here(*flags, cwd: Path) -> subprocess.CompletedProcess:
 
     It has loaded TensorFlow already, which takes longer than a short training.
     """
-    stdout, stderr = io.StringIO(), io.StringIO()
-    redirected = contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr)
-    with contextlib.chdir(cwd), redirected[0], redirected[1]:
+    with (
+        contextlib.chdir(cwd),
+        contextlib.redirect_stdout(io.StringIO()) as stdout,
+        contextlib.redirect_stderr(io.StringIO()) as stderr,
+    ):
         try:
             code = main(list(map(str, flags)))
         except SystemExit as ended:
@@ -131,9 +133,17 @@ def steps(events: EventAccumulator, tag: str) -> list[int]:
 
 def short_schedule(**changes) -> Schedule:
     """A schedule of a few small steps, with some of its numbers changed."""
-    numbers = {"num_epochs": 1, "batch_size": 4, "total_steps": 10, "eval_every": 10}
-    rest = {"recipe": TUNED, "learning_rate": 0.01, "warm_up_steps": 2, "num_towers": 1}
-    return Schedule(**(numbers | rest | changes))
+    schedule = Schedule(
+        num_epochs=1,
+        batch_size=4,
+        total_steps=10,
+        recipe=TUNED,
+        learning_rate=0.01,
+        warm_up_steps=2,
+        eval_every=10,
+        num_towers=1,
+    )
+    return dataclasses.replace(schedule, **changes)
 
 
 @pytest.fixture(scope="session")
@@ -148,11 +158,11 @@ def trained(tmp_path_factory, worker_id):
     with FileLock(f"{shared}.lock"):
         if not shared.exists():
             shared.mkdir()
-            environment = {name: os.environ[name] for name in os.environ.keys() - {"HOME", "TERM"}}
             process = subprocess.run(
                 [sys.executable, str(PROJECT / "train.py"), *map(str, TRAINED_FLAGS)],
                 cwd=shared,
-                env={**environment, "MPLBACKEND": "nonsense", "PYTHONIOENCODING": "ascii"},
+                env={name: os.environ[name] for name in os.environ.keys() - {"HOME", "TERM"}}
+                | {"PYTHONIOENCODING": "ascii"},
                 capture_output=True,
                 text=True,
                 timeout=600,
@@ -170,14 +180,16 @@ def tiny_dataset():
     """Random images of 8 x 8, three classes, seven to train on and five to test on."""
     rng = np.random.default_rng(0)
 
-    def split(size):
-        records = rng.integers(0, 256, [size, 3 * 8 * 8], np.uint8)
-        return Split(records, np.arange(size, dtype=np.int32) % 3)
-
+    train, test = (
+        Split(
+            rng.integers(0, 256, [size, 3 * 8 * 8], np.uint8), np.arange(size, dtype=np.int32) % 3
+        )
+        for size in (7, 5)
+    )
     return Dataset(
         name="tiny",
-        train=split(7),
-        test=split(5),
+        train=train,
+        test=test,
         class_names=("a", "b", "c"),
         original_dim=8,
         resize_dim=6,
@@ -186,26 +198,14 @@ def tiny_dataset():
 
 
 @pytest.fixture
-def train(tiny_dataset, tmp_path, monkeypatch):
+def train(tiny_dataset, tmp_path):
     """A function that trains a small net on the tiny data set, in this process, with some numbers
-    changed.
-
-    Its attribute `last` is the last step's values; the run's folder is tmp_path.
-    """
-    from reporting.progress import RunProgress
+    changed; the run's folder is tmp_path."""
     from tests.small_nets import SmallNet
     from train import train as train_model
     from training.plan import Plan
 
     model = SmallNet(tiny_dataset.original_dim, tiny_dataset.resize_dim, 3)
-    step_done = RunProgress.step_done
-
-    def note(progress, values):
-        function.last = values
-        step_done(progress, values)
-
-    def function(**changes):
-        return train_model(Plan(model, tiny_dataset, short_schedule(**changes), tmp_path))
-
-    monkeypatch.setattr(RunProgress, "step_done", note)
-    return function
+    return lambda **changes: train_model(
+        Plan(model, tiny_dataset, short_schedule(**changes), tmp_path)
+    )

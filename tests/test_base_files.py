@@ -34,22 +34,20 @@ def test_a_full_disk_is_one_sentence_and_leaves_the_old_file(tmp_path, monkeypat
     assert os.listdir(tmp_path) == ["results.json"]
 
 
-def test_links_that_someone_has_put_in_the_way_are_not_written_through(tmp_path):
-    target = tmp_path / "target"
-    target.write_text("precious")
-    for name in (".drawing.png.new", "drawing.png"):
-        (tmp_path / name).symlink_to(target)
+@pytest.mark.parametrize("name", [".drawing.png.new", "drawing.png"])
+def test_links_that_someone_has_put_in_the_way_are_not_written_through(tmp_path, name):
+    (tmp_path / "target").write_text("precious")
+    (tmp_path / name).symlink_to(tmp_path / "target")
     write_file(tmp_path / "drawing.png", b"drawing")
     assert (tmp_path / "drawing.png").read_bytes() == b"drawing"
-    assert target.read_text() == "precious"
+    assert (tmp_path / "target").read_text() == "precious"
 
 
 class TestAFolderForOutput:
     def test_is_new_or_empty_or_one_of_ours_with_all_that_was_made_for_it(self, tmp_path):
         (tmp_path / "empty").mkdir()
-        (tmp_path / "old" / "run").mkdir(parents=True)
+        (tmp_path / "old" / "run" / "export").mkdir(parents=True)
         (tmp_path / "old" / "run" / "trainer.lock").touch()  # an earlier version had no markers
-        (tmp_path / "old" / "run" / "export").mkdir()
         (tmp_path / "old" / "run" / "export" / "labels.txt").touch()
         for name in ("empty", "new/folder", "new/folder", "new/other", "old", "old/run/export"):
             assert output_folder(tmp_path / name) == tmp_path / name
@@ -57,12 +55,7 @@ class TestAFolderForOutput:
         assert is_output(tmp_path / "new")
         assert not is_output(tmp_path)
 
-    def test_with_files_of_others_or_on_a_full_disk_is_one_sentence(self, tmp_path, monkeypatch):
-        (tmp_path / "thesis.txt").touch()
-        with pytest.raises(UserError, match=r"holds files that this project has not written; move"):
-            output_folder(tmp_path)
-        assert os.listdir(tmp_path) == ["thesis.txt"]
-        for number, advice in ((28, "free some space"), (36, "choose a shorter name"), (13, "fix")):
-            monkeypatch.setattr("pathlib.Path.mkdir", Mock(side_effect=OSError(number, "why")))
-            with pytest.raises(UserError, match=rf"new: cannot be written \(why\); {advice}"):
-                output_folder(tmp_path / "new")
+    def test_on_a_full_disk_is_one_sentence(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("pathlib.Path.mkdir", Mock(side_effect=OSError(28, "why")))
+        with pytest.raises(UserError, match=r"new: cannot be written \(why\); free some space"):
+            output_folder(tmp_path / "new")

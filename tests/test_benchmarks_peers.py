@@ -1,6 +1,5 @@
 """The comparison with other frameworks: the contenders, and how their results are combined."""
 
-from argparse import Namespace
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,7 +13,7 @@ from squeezenet_model import SqueezeNetModel
 
 
 def test_a_contender_works_when_it_is_its_turn(tmp_path):
-    flags = Namespace(data_dir=tmp_path, peers_python=tmp_path)
+    flags = SimpleNamespace(data_dir=tmp_path, peers_python=tmp_path)
     with process.Contender("", process.Job("this_project", "multiply"), flags) as contender:
         ready, *rates = contender.answer(), contender.take_turn(0.1), contender.take_turn(0.1)
     assert (ready, contender.returncode) == (0, 0)
@@ -63,5 +62,6 @@ def test_says_how_to_install_the_peers(tmp_path, capsys):
 
 
 def test_ratios_are_taken_round_by_round():
-    rates = {peers.OURS: [300.0, 30.0, 600.0], "PyTorch": [100.0, 10.0, 150.0]}
-    assert "3.00 times as fast" in peers.table(rates)
+    assert "3.00 times as fast" in peers.table(
+        {peers.OURS: [300.0, 30.0, 600.0], "PyTorch": [100.0, 10.0, 150.0]}
+    )

@@ -28,8 +28,8 @@ def test_b_and_c_a_3x3_kernel_is_large_and_an_intermediate_layer_makes_it_small(
     intermediate = MODEL.custom_conv2d(inputs(50), 10, [1, 1], "both/intermediate")
     MODEL.custom_conv2d(intermediate, 100, [3, 3], "both/after")
     assert parameters("plain/kernel") == 9 * parameters("pointwise/kernel")
-    counts = [parameters(scope) for scope in ("plain/", "both/intermediate/", "both/")]
-    assert counts == [45_100, 510, 9_610]
+    counts = {"plain/": 45_100, "both/intermediate/": 510, "both/": 9_610}
+    assert {scope: parameters(scope) for scope in counts} == counts
 
 
 def test_d_the_expand_layers_have_equally_many_filters_and_are_concatenated():

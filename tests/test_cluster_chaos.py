@@ -43,8 +43,10 @@ def strike(rng, tasks):
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX: signals, forks")
 def test_random_faults_cost_nothing(pytestconfig, tmp_path):
     rng, expected = random.Random(SEED), {}
-    runs = [(2, 0), (3, 0)]  # the number of tasks, and of faults
-    runs += [(rng.choice([2, 3]), 2) for _ in range(0, pytestconfig.getoption("kills"), 2)]
+    runs = [  # the number of tasks, and of faults
+        *((2, 0), (3, 0)),
+        *((rng.choice([2, 3]), 2) for _ in range(0, pytestconfig.getoption("kills"), 2)),
+    ]
     for number, (count, faults) in enumerate(runs):
         for left in range(faults, -1, -1):
             with running_tasks([FLAGS] * count, tmp_path / str(number)) as tasks:
@@ -57,5 +59,4 @@ def test_random_faults_cost_nothing(pytestconfig, tmp_path):
             assert {code for code, _ in ends} <= {0, 2, 130, 143, -2, -9, -15}, ends
         assert {code for code, _ in ends} == {0}, ends
         digests = {digest(output) for _, output in ends}
-        assert digests == expected.setdefault(count, digests)
-        assert len(digests) == 1
+        assert len(digests | expected.setdefault(count, digests)) == 1

@@ -32,21 +32,18 @@ def test_new_checkpoints_are_seen_once_each(monkeypatch, tmp_path, newest, seen)
 def run_dir(tmp_path):
     """The included model, as if it had been trained on the digits."""
     shutil.copytree(PRETRAINED, tmp_path / "run")
-    settings = read_json(PRETRAINED / "settings.json")
     digits = {"dataset": "digits", "class_names": list("0123456789")}
-    write_json(tmp_path / "run" / "settings.json", settings | digits)
+    write_json(tmp_path / "run" / "settings.json", read_json(PRETRAINED / "settings.json") | digits)
     return tmp_path / "run"
 
 
 def test_a_checkpoint_is_reported_on_in_its_own_folder(run_dir):
-    before = {path: path.read_bytes() for path in run_dir.rglob("*")}
-    flags = "--split", "train", "--checkpoint", "run/model.ckpt-100000"
-    process = train_here("--eval_only", *flags, cwd=run_dir.parent)
-    assert process.returncode == 0, process.stderr
+    flags = "--eval_only --split train --checkpoint run/model.ckpt-100000"
+    process = train_here(*flags.split(), cwd=run_dir.parent)
+    assert (process.returncode, process.stderr) == (0, "")
     assert "step 100,000: train accuracy" in process.stdout
     assert "tensorboard --logdir run\n" in process.stdout
-    (run_dir / "confusion_matrix_train.png").unlink()
-    assert {path: path.read_bytes() for path in run_dir.rglob("*")} == before
+    assert (run_dir / "confusion_matrix_train.png").exists()
 
 
 @pytest.mark.parametrize(

@@ -24,25 +24,23 @@ def here(tmp_path, monkeypatch):
 
 def test_a_plan_for_digits():
     plan = make_plan(parse_flags(["--held_out", "300"]), None)
-    assert plan.run_dir == Path("runs/digits")
-    assert plan.dataset.evaluation_name == "validation"
+    assert (plan.run_dir, plan.dataset.evaluation_name) == (Path("runs/digits"), "validation")
     assert (plan.model.original_dim, plan.model.resize_dim, plan.model.output_size) == (32, 24, 10)
-    settings = {"dataset": "digits", "total_steps": 113, "seed": 0, "held_out": 300, "num_tasks": 1}
-    assert plan.settings.items() >= (settings | {"init_from": None, "data_dir": None}).items()
+    expected = {"dataset": "digits", "total_steps": 113, "seed": 0, "held_out": 300, "num_tasks": 1}
+    assert plan.settings.items() >= (expected | {"init_from": None, "data_dir": None}).items()
 
 
 @pytest.mark.parametrize(("name", "run_dir"), [("chief", Path("runs/digits")), ("worker 0", None)])
 def test_only_the_chief_of_a_cluster_has_a_folder(name, run_dir):
-    tasks = {"chief": "a:1", "worker 0": "b:1"}
-    plan = make_plan(parse_flags(["--init_from"]), Config(tasks, name, name.split()[0]))
+    config = Config({"chief": "a:1", "worker 0": "b:1"}, name, name.split()[0])
+    plan = make_plan(parse_flags(["--init_from"]), config)
     assert (plan.run_dir, bool(plan.init_from)) == (run_dir, run_dir is not None)
     assert (plan.schedule.batch_size, plan.settings["num_tasks"]) == (128, 2)
     assert plan.settings["init_from"] == str(PRETRAINED)
 
 
 def test_photos_that_must_not_be_mirrored_and_files_elsewhere(here, monkeypatch):
-    dataset = make_plan(parse_flags([]), None).dataset
-    mirrored = dataclasses.replace(dataset, mirrored=True)
+    mirrored = dataclasses.replace(data.load("digits"), mirrored=True)
     monkeypatch.setattr(data, "load", lambda *args, **_: mirrored)
     plan = make_plan(parse_flags(["--no_flip", "--data_dir", "files"]), None)
     assert (plan.dataset.mirrored, plan.settings["no_flip"]) == (False, True)
@@ -52,8 +50,8 @@ def test_photos_that_must_not_be_mirrored_and_files_elsewhere(here, monkeypatch)
 def test_a_run_keeps_its_precision_on_a_faster_machine(here, monkeypatch):
     monkeypatch.setattr("training.recipe.fast_precision", lambda: "bfloat16")
     (here / "photos").mkdir()
-    digits = data.load("digits")
-    monkeypatch.setattr(data, "load", lambda *args, **_: dataclasses.replace(digits, name="photos"))
+    photos = dataclasses.replace(data.load("digits"), name="photos")
+    monkeypatch.setattr(data, "load", lambda *args, **_: photos)
     flags = parse_flags(["--dataset", "photos"])
     assert make_plan(flags, None).schedule.precision == "bfloat16"
     shutil.copytree(PRETRAINED, here / "runs" / "photos")  # written before there was a choice

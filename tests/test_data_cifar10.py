@@ -17,6 +17,7 @@ from tests.odd_files import of_all_kinds
 FEW = 10  # records in a batch file, so that files are made and read in no time
 FILE_BYTES = FEW * 3_073
 FILES = [f"cifar-10-batches-bin/{name}" for name in cifar10.TRAIN_FILES + cifar10.TEST_FILES]
+HOLDS_NONE = "holds no CIFAR-10 .*; if these are images of your own"
 
 
 @pytest.fixture(autouse=True)
@@ -33,36 +34,36 @@ def batches(tmp_path):
     return tmp_path / "cifar-10-batches-bin"
 
 
+def records_in(path: Path) -> np.memmap:
+    """The records of a batch file, to be changed in place."""
+    return np.memmap(path, np.uint8, "r+", shape=(FEW, 3_073))
+
+
 class TestReading:
-    def test_gives_labels_and_channel_major_pixels(self, batches):
-        record = (np.arange(3_073) % 251).astype(np.uint8)
-        record[0] = 7
-        with open(batches / "data_batch_2.bin", "r+b") as file:
-            file.seek(3 * 3_073)
-            file.write(record.tobytes())
-        dataset = data.load("cifar10", batches)
+    @pytest.mark.parametrize("place", [".", ".."], ids=["in the folder", "one below"])
+    def test_gives_labels_and_channel_major_pixels(self, batches, place):
+        record = (np.arange(3_073) + 7) % 251
+        records_in(batches / "data_batch_2.bin")[3] = record
+        dataset = data.load("cifar10", batches / place, may_download=False)
         assert dataset.train.records.shape == (5 * FEW, 3_072)
         assert dataset.test.records.shape == (FEW, 3_072)
         assert dataset.train.labels.dtype == np.int32
-        assert dataset.train.labels[FEW + 3] == 7
-        assert dataset.class_names[7] == "horse"
+        assert dataset.class_names[dataset.train.labels[FEW + 3]] == "horse"
         np.testing.assert_array_equal(dataset.train.records[FEW + 3], record[1:])
 
-    def test_finds_the_files_in_the_folder_or_one_below(self, batches):
-        assert len(cifar10.load(batches, may_download=False).test.labels) == FEW
-        assert len(cifar10.load(batches.parent, may_download=False).test.labels) == FEW
-
-    def test_a_wrong_label_is_named_with_file_and_record(self, batches):
-        with open(batches / "test_batch.bin", "r+b") as file:
-            file.seek(4 * 3_073)
-            file.write(b"\x0a")
-        with pytest.raises(UserError, match=r"test_batch\.bin: record 4 .* label 10"):
-            cifar10.load(batches)
-
-    @pytest.mark.parametrize("size", [0, FILE_BYTES - 1, FILE_BYTES + 1])
-    def test_a_file_of_another_size_is_named(self, batches, size):
-        os.truncate(batches / "data_batch_3.bin", size)
-        with pytest.raises(UserError, match=r"data_batch_3\.bin: has not the 30,730 bytes"):
+    @pytest.mark.parametrize(
+        ("damage", "words"),
+        [
+            (lambda path: records_in(path)[4].fill(10), "record 4 .* label 10"),
+            (lambda path: os.truncate(path, 0), ".* the 30,730 bytes of a CIFAR-10"),
+            (lambda path: os.truncate(path, FILE_BYTES - 1), ".* the 30,730 bytes of a CIFAR-10"),
+            (lambda path: os.truncate(path, FILE_BYTES + 1), ".* the 30,730 bytes of a CIFAR-10"),
+        ],
+        ids=["wrong label", "empty", "too short", "too long"],
+    )
+    def test_a_damaged_file_is_named(self, batches, damage, words):
+        damage(batches / "data_batch_3.bin")
+        with pytest.raises(UserError, match=rf"data_batch_3\.bin: {words}"):
             cifar10.load(batches)
 
     @of_all_kinds
@@ -94,8 +95,8 @@ def publish(tmp_path, monkeypatch):
         path = tmp_path / "web" / cifar10.ARCHIVE.name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content)
-        sha256 = hashlib.sha256(content).hexdigest()
-        monkeypatch.setattr(cifar10, "ARCHIVE", cifar10.PublishedFile(path.as_uri(), sha256))
+        official = cifar10.PublishedFile(path.as_uri(), hashlib.sha256(content).hexdigest())
+        monkeypatch.setattr(cifar10, "ARCHIVE", official)
         return path
 
     return function
@@ -104,10 +105,9 @@ def publish(tmp_path, monkeypatch):
 class TestDownload:
     def test_that_fails_leaves_nothing_and_the_next_works(self, publish, tmp_path):
         publish().unlink()
-        with pytest.raises(UserError) as error:
+        sentence = rf"cifar-10-binary\.tar\.gz: .* into {tmp_path}/new, or use the data set digits"
+        with pytest.raises(UserError, match=sentence):
             cifar10.load(tmp_path / "new")
-        for part in ("cifar-10-binary.tar.gz", f"{tmp_path}/new", "the data set digits"):
-            assert part in str(error.value)
         assert os.listdir(tmp_path / "new") == []
         publish()
         assert len(cifar10.load(tmp_path / "new").train.labels) == 5 * FEW
@@ -134,20 +134,20 @@ class TestDownload:
             cifar10.load(tmp_path / "below" / "new")
         assert [*(tmp_path / "below").rglob("*")] == [tmp_path / "below" / "new"]
 
-    def test_does_not_overwrite_a_folder_in_its_place(self, tmp_path):
-        (tmp_path / "cifar-10-batches-bin").mkdir()
-        (tmp_path / "cifar-10-batches-bin" / "notes.txt").write_text("mine")
-        with pytest.raises(UserError, match=r"data_batch_1\.bin: cannot be read"):
-            cifar10.load(tmp_path)
-        assert (tmp_path / "cifar-10-batches-bin" / "notes.txt").read_text() == "mine"
-
-    @pytest.mark.parametrize("path", ["cat/1.jpg", "cifar-10-batches-py/data_batch_1", "notes.txt"])
-    def test_does_not_go_into_a_folder_of_other_files(self, tmp_path, path):
+    @pytest.mark.parametrize(
+        ("path", "sentence"),
+        [
+            *((path, HOLDS_NONE) for path in ("cat/1.jpg", "cifar-10-batches-py/a", "notes.txt")),
+            ("cifar-10-batches-bin/notes.txt", r"data_batch_1\.bin: cannot be read"),
+        ],
+    )
+    def test_does_not_go_into_a_folder_of_other_files(self, tmp_path, path, sentence):
         (tmp_path / path).parent.mkdir(exist_ok=True)
-        (tmp_path / path).touch()
-        with pytest.raises(UserError, match=r"holds no CIFAR-10 .*; if these are images of your"):
+        (tmp_path / path).write_text("mine")
+        with pytest.raises(UserError, match=sentence):
             data.load("cifar10", tmp_path)
-        assert os.listdir(tmp_path) == [Path(path).parts[0]]
+        assert [each for each in tmp_path.rglob("*") if each.is_file()] == [tmp_path / path]
+        assert (tmp_path / path).read_text() == "mine"
 
 
 class TestTheArchiveThatTheUserHasFetched:
@@ -155,8 +155,8 @@ class TestTheArchiveThatTheUserHasFetched:
     def packed(self, publish, monkeypatch):
         """It, in a folder of its own; it cannot be downloaded."""
         path = publish()
-        unreachable = cifar10.ARCHIVE._replace(url=f"http://127.0.0.1:9/{path.name}")
-        monkeypatch.setattr(cifar10, "ARCHIVE", unreachable)
+        url = f"http://127.0.0.1:9/{path.name}"
+        monkeypatch.setattr(cifar10, "ARCHIVE", cifar10.ARCHIVE._replace(url=url))
         return path
 
     @pytest.mark.parametrize("is_given_itself", [False, True])

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from data import Split
-from evaluation import evaluator as evaluation_module
 from evaluation.evaluator import Evaluator
 from imagenet.nets import variable_shapes
 from squeezenet_model import tf
@@ -21,21 +20,19 @@ def run(tmp_path):
 def test_measures_each_image_once_in_batches_of_any_size(
     run, tiny_dataset, monkeypatch, batch_size
 ):
-    monkeypatch.setattr(evaluation_module, "BATCH_SIZE", batch_size)
+    monkeypatch.setattr("evaluation.evaluator.BATCH_SIZE", batch_size)
     labels = tiny_dataset.test.labels
-    images = records_to_images(tiny_dataset.test.records, 8)
     with Evaluator(run.model, tiny_dataset.test) as evaluator:
-        evaluation = evaluator.evaluate(run.checkpoint)
-        net, weights = evaluator.net, evaluator.weights()
-        probs = net.run(net.probs, images)
+        evaluation, weights = evaluator.evaluate(run.checkpoint), evaluator.weights()
+        probs = evaluator.net.probabilities(records_to_images(tiny_dataset.test.records, 8))
     assert (evaluation.checkpoint, evaluation.step) == (run.checkpoint, 7)
     assert len({image.tobytes() for image in probs}) == 5
     np.testing.assert_allclose(evaluation.probs, probs, rtol=1e-5)
     np.testing.assert_array_equal(evaluation.predictions, probs.argmax(axis=1))
     assert evaluation.accuracy == np.mean(evaluation.predictions == labels)
     assert evaluation.loss == pytest.approx(-np.log(probs[range(5), labels]).mean(), rel=1e-5)
-    reader = tf.train.load_checkpoint(run.checkpoint)
-    assert all((weight == reader.get_tensor(name)).all() for name, weight in weights.items())
+    for name, weight in weights.items():
+        np.testing.assert_array_equal(weight, tf.train.load_variable(run.checkpoint, name))
 
 
 def test_measures_layers_on_images_from_all_over_the_split(run, tiny_dataset, monkeypatch):
@@ -48,8 +45,8 @@ def test_measures_layers_on_images_from_all_over_the_split(run, tiny_dataset, mo
 
     test = tiny_dataset.test
     spread = measured(Split(test.records[::3], test.labels[::3]))
-    monkeypatch.setattr(evaluation_module, "BATCH_SIZE", 2)
-    monkeypatch.setattr(evaluation_module, "FEW_IMAGES", 2)
+    for name in ("BATCH_SIZE", "FEW_IMAGES"):
+        monkeypatch.setattr(f"evaluation.evaluator.{name}", 2)
     for ours, theirs in zip(measured(test), spread, strict=True):
         for name, values in ours.items():
             np.testing.assert_array_equal(values, theirs[name], err_msg=name)

@@ -25,19 +25,17 @@ def test_images_get_the_chapters_preprocessing_and_its_net(run, tiny_dataset):
     images = records_to_images(records, 8)
     assert (images.shape, images.dtype) == ((5, 8, 8, 3), np.uint8)
     with load_net(run) as net:
-        np.testing.assert_allclose(net.run(net.probs, images), expected, rtol=1e-5)
+        np.testing.assert_allclose(net.probabilities(images), expected, rtol=1e-5)
         with net.session.graph.as_default():  # another copy of the net, with the same variables
-            copy = net.build(tf.constant(images, tf.float32))
-        np.testing.assert_allclose(net.session.run(copy), expected, rtol=1e-5)
+            copy = net.session.run(net.build(tf.constant(images, tf.float32)))
+        np.testing.assert_allclose(copy, expected, rtol=1e-5)
 
 
 def test_in_bfloat16_the_probabilities_are_almost_the_same(run, tiny_dataset):
     images = records_to_images(tiny_dataset.test.records, 8)
     with load_net(run) as net, load_net(run, "bfloat16") as fast:
-        difference = abs(net.probabilities(images) - fast.probabilities(images)).max()
-        relus = fast.run(fast.relus, images)
-    assert 0 < difference < 0.01
-    assert {relu.dtype.name for relu in relus.values()} == {"float32"}
+        assert 0 < abs(net.probabilities(images) - fast.probabilities(images)).max() < 0.01
+        assert {relu.dtype.name for relu in fast.run(fast.relus, images).values()} == {"float32"}
 
 
 def test_the_output_of_each_relu_is_found_by_its_scope(run):

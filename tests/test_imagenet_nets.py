@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from imagenet import SMALLEST_CROP, class_names
-from imagenet.nets import MEAN, NETS, STD, SqueezeNet10, SqueezeNet11, describe, variable_shapes
+from imagenet.nets import MEAN, NETS, STD, SqueezeNet10, SqueezeNet11, variable_shapes
 from squeezenet_model import tf
-from tests.small_nets import SmallNet
 from training.initial_weights import model_scope
 from training.ops import preprocessed, standardized
 from training.recipe import CHAPTER
@@ -34,10 +33,12 @@ TORCH_LOGITS = {
 )
 def test_logits_are_torchvisions_within_1e_4(net, parameters):
     rng = np.random.RandomState(0)  # the generator whose numbers never change
-    weights = {}
-    for name, shape in variable_shapes(net, 1_000).items():
-        scale = np.sqrt(2 / np.prod(shape[:-1])) if len(shape) == 4 else 0.1
-        weights[name] = (rng.standard_normal(shape) * scale).astype(np.float32)
+    weights = {
+        name: np.float32(
+            rng.standard_normal(shape) * (np.sqrt(2 / np.prod(shape[:-1])) if shape[1:] else 0.1)
+        )
+        for name, shape in variable_shapes(net, 1_000).items()
+    }
     assert sum(array.size for array in weights.values()) == parameters
     for side, expected in TORCH_LOGITS[net].items():
         image = rng.standard_normal([1, side, side, 3]).astype(np.float32)
@@ -54,11 +55,12 @@ def test_images_are_the_central_224_of_256_by_mean_and_std():
     records = np.random.default_rng(0).integers(0, 256, [2, 3, 256, 256]).astype(np.float32)
     crops = records[:, :, 16:240, 16:240]
     with tf.Graph().as_default(), tf.Session() as session:
-        batches = [
-            preprocessed(tf.constant(records.reshape(2, -1)), model),
-            standardized(tf.constant(crops.reshape(2, -1)), model),
-        ]
-        images, cropped = session.run(batches)
+        images, cropped = session.run(
+            [
+                preprocessed(tf.constant(records.reshape(2, -1)), model),
+                standardized(tf.constant(crops.reshape(2, -1)), model),
+            ]
+        )
     np.testing.assert_allclose(images, (crops.transpose(0, 2, 3, 1) / 255 - MEAN) / STD, atol=1e-5)
     np.testing.assert_array_equal(images, cropped)
 
@@ -83,16 +85,6 @@ def test_the_smallest_crop_is_the_smallest_that_a_net_can_halve_so_often(name):
     build(SMALLEST_CROP[name])
     with pytest.raises(ValueError, match="Negative dimension size"):
         build(SMALLEST_CROP[name] - 1)
-
-
-def test_settings_describe_a_net_by_its_name_and_the_chapters_by_its_fire_modules():
-    assert describe(SqueezeNet11(256, 224, 3)) == {
-        "net": "squeezenet1_1",
-        "original_dim": 256,
-        "resize_dim": 224,
-    }
-    small = describe(SmallNet(8, 6, 3))
-    assert (small["net"], small["fire_params_2"]) == ("squeezenet", [[4, 8, "fire2"]])
 
 
 def test_class_names_are_imagenets():

@@ -5,16 +5,12 @@ from pathlib import Path
 import pytest
 
 from reporting.progress import RunProgress
-from tests.conftest import short_schedule
-from tests.small_nets import SmallNet
-from train import train
-from training.plan import Plan
 
 resource = pytest.importorskip("resource", reason="on Windows: no resource module")
 
 
 @pytest.mark.slow
-def test_memory_does_not_grow_over_20000_steps(tiny_dataset, tmp_path, monkeypatch):
+def test_memory_does_not_grow_over_20000_steps(train, monkeypatch):
     megabytes = []
     evaluated = RunProgress.evaluated
 
@@ -24,7 +20,5 @@ def test_memory_does_not_grow_over_20000_steps(tiny_dataset, tmp_path, monkeypat
         evaluated(*arguments)
 
     monkeypatch.setattr(RunProgress, "evaluated", note)
-    model = SmallNet(tiny_dataset.original_dim, tiny_dataset.resize_dim, 3)
-    schedule = short_schedule(total_steps=20_000, eval_every=1_000, num_towers=2)
-    train(Plan(model, tiny_dataset, schedule, tmp_path))
+    train(total_steps=20_000, eval_every=1_000, num_towers=2)
     assert megabytes[-1] < megabytes[4] + 10  # the first evaluations fill TensorFlow's pools

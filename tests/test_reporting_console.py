@@ -1,22 +1,27 @@
 """The command that shows a run in TensorBoard is one that the shell can run."""
 
+import dataclasses
 import shlex
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from reporting import console
-from reporting.console import tensorboard_command
+from data import Split
+from reporting.console import print_plan, tensorboard_command
+from squeezenet_model import SqueezeNetModel
+from tests.conftest import short_schedule
+from training.plan import Plan
 
 
 @pytest.fixture
 def programs(monkeypatch, tmp_path):
     """A folder for the programs "python", which runs, and "tensorboard"."""
     (tmp_path / "python").touch(mode=0o755)
-    fake = SimpleNamespace(platform="linux", executable=str(tmp_path / "python"))
-    monkeypatch.setattr(console, "sys", fake)
+    system = SimpleNamespace(platform="linux", executable=str(tmp_path / "python"))
+    monkeypatch.setattr("reporting.console.sys", system)
     monkeypatch.setenv("PATH", "/nowhere")
     return tmp_path
 
@@ -32,8 +37,7 @@ def test_tensorboard_is_started_as_it_is_found(monkeypatch, programs, is_there, 
         (programs / "tensorboard").touch(mode=0o755)
     if in_path:
         monkeypatch.setenv("PATH", str(programs))
-    program = "tensorboard" if is_there else "python"
-    rest = [] if is_there else ["-m", "tensorboard.main"]
+    program, *rest = ["tensorboard"] if is_there else ["python", "-m", "tensorboard.main"]
     expected = shlex.join([program if in_path else str(programs / program), *rest])
     assert tensorboard_command(Path("a b")) == f"{expected} --logdir 'a b'"
     monkeypatch.chdir(programs.parent)
@@ -51,7 +55,24 @@ def test_a_tensorboard_of_another_python_is_not_used(monkeypatch, programs):
 
 
 def test_windows_has_quotes_of_its_own(monkeypatch):
-    fake = SimpleNamespace(platform="win32", executable=r"C:\My Python\python.exe")
-    monkeypatch.setattr(console, "sys", fake)
-    expected = r'"C:\My Python\python.exe" -m tensorboard.main --logdir "my runs"'
-    assert tensorboard_command(Path("my runs")) == expected
+    system = SimpleNamespace(platform="win32", executable=r"C:\My Python\python.exe")
+    monkeypatch.setattr("reporting.console.sys", system)
+    assert tensorboard_command(Path("my runs")) == (
+        r'"C:\My Python\python.exe" -m tensorboard.main --logdir "my runs"'
+    )
+
+
+@pytest.mark.parametrize(("counts", "is_told"), [((10, 100, 40), False), ((40, 404, 90), True)])
+def test_weights_are_suggested_for_classes_that_differ_by_more_than_10_to_1(
+    tiny_dataset, capsys, counts, is_told
+):
+    labels = np.repeat([0, 1, 2], counts).astype(np.int32)
+    dataset = dataclasses.replace(
+        tiny_dataset, train=Split(np.zeros([len(labels), 192], np.uint8), labels)
+    )
+    print_plan(Plan(SqueezeNetModel(8, 6, 3), dataset, short_schedule(), None))
+    told = (
+        f"the classes are unbalanced: 404 training images of {dataset.class_names[1]}, but 40 of "
+        f"{dataset.class_names[0]}; weighting the classes may help (--class_weights)\n"
+    )
+    assert capsys.readouterr().err == (told if is_told else "")

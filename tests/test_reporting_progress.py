@@ -31,8 +31,9 @@ def test_a_step_has_its_values_and_those_of_each_scope(tiny_dataset, tmp_path):
         "scope2_fire1/1_squeeze/kernel/update_ratio": [4, 4.5],
         "scope4_final_conv/kernel/norm": [21, 21.5],
     }.items():
-        points = [(event.step, event.value) for event in events.Scalars(tag)]
-        assert points == [*zip((20, 40), values, strict=True)]
+        assert [(event.step, event.value) for event in events.Scalars(tag)] == [
+            *zip((20, 40), values, strict=True)
+        ]
 
 
 @pytest.mark.parametrize(
@@ -47,6 +48,5 @@ def test_a_step_has_its_values_and_those_of_each_scope(tiny_dataset, tmp_path):
     ],
 )
 def test_the_speed_leaves_out_steps_in_which_the_process_was_stopped(ends, speed):
-    schedule = SimpleNamespace(batch_size=32)
-    progress = SimpleNamespace(_plan=SimpleNamespace(schedule=schedule))
+    progress = SimpleNamespace(_plan=SimpleNamespace(schedule=SimpleNamespace(batch_size=32)))
     assert RunProgress._images_per_second(progress, ends) == speed

@@ -21,22 +21,18 @@ def files_of(room):
 
 def imported_rooms(path):
     """The rooms that a file imports, whether at its top or within functions."""
-    names = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            names.append(node.module)
+    nodes = [*ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom)]
     return {name.split(".")[0] for name in names} & {*ROOMS}
 
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_room_imports_only_lower_ones(room):
-    allowed = {*ROOMS[: ROOMS.index(room) + 1]}
-    if room in INDEPENDENT:
-        allowed -= INDEPENDENT - {room}
-    found = {path.name: imported_rooms(path) for path in files_of(room)}
-    assert {name: rooms - allowed for name, rooms in found.items() if rooms - allowed} == {}
+    higher = {*ROOMS[ROOMS.index(room) + 1 :]}
+    forbidden = higher | (INDEPENDENT - {room} if room in INDEPENDENT else set())
+    found = {path.name: imported_rooms(path) & forbidden for path in files_of(room)}
+    assert not any(found.values()), found
 
 
 def test_every_module_of_the_product_is_in_a_room():
@@ -51,12 +47,9 @@ def test_no_room_holds_more_than_a_fifth_of_the_statements():
 
 
 def count_statements(path):
-    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
-    docstrings = [
-        node
-        for node in nodes
-        if isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    ]
-    return sum(isinstance(node, ast.stmt) for node in nodes) - len(docstrings)
+    """The statements of a file but docstrings, which are strings that stand alone."""
+    return sum(
+        isinstance(node, ast.stmt)
+        and not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    )

@@ -35,15 +35,19 @@ class TestARun:
         assert run.checkpoint == str(path / "model.ckpt-100000")
         assert (run.settings, run.output_dir, run.path) == (EARLIER | SETTINGS, path, path / name)
 
-    def test_cannot_be_anything_else(self, path):
-        with pytest.raises(UserError, match="7: is not an intact checkpoint"):
-            load_run(path / "model.ckpt-7")
+    @pytest.mark.parametrize(
+        ("name", "sentence"),
+        [
+            ("model.ckpt-7", "7: is not an intact checkpoint"),
+            ("", "run: holds no intact checkpoint; train first"),
+            ("../missing/run", "is neither a run, nor a TensorFlow checkpoint"),
+            (PROJECT / "docs", "is neither a run, nor a TensorFlow checkpoint"),
+        ],
+    )
+    def test_cannot_be_anything_else(self, path, name, sentence):
         os.truncate(path / "model.ckpt-100000.index", 9)
-        with pytest.raises(UserError, match="run: holds no intact checkpoint; train first"):
-            load_run(path)
-        for other in (PROJECT / "docs", PROJECT / "missing" / "run"):
-            with pytest.raises(UserError, match="is neither a run, nor a TensorFlow checkpoint"):
-                load_run(other)
+        with pytest.raises(UserError, match=sentence):
+            load_run(path / name)
 
 
 @pytest.mark.parametrize(
@@ -61,11 +65,10 @@ class TestARun:
 def test_images_are_looked_for_where_they_were_or_where_the_user_says(
     monkeypatch, named, data_dir, expected
 ):
-    load = Mock(side_effect=UserError("asked"))
-    monkeypatch.setattr(data, "load", load)
+    monkeypatch.setattr(data, "load", Mock(side_effect=UserError("asked")))
     with pytest.raises(UserError, match="asked"):
         load_dataset(SETTINGS | named, data_dir)
-    assert load.call_args == expected
+    assert data.load.call_args == expected
 
 
 @pytest.mark.parametrize(

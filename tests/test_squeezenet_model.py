@@ -6,7 +6,6 @@ import os
 import random
 import subprocess
 import sys
-import textwrap
 
 import numpy as np
 import pytest
@@ -14,7 +13,6 @@ import tensorflow as tf2
 
 from squeezenet_model import SqueezeNetModel, tf
 from tests.conftest import PROJECT, readme_code
-from tests.small_nets import SmallNet
 
 MODEL = SqueezeNetModel(original_dim=32, resize_dim=24, output_size=10)
 
@@ -56,15 +54,6 @@ class SqueezeNetModel(object):
 """
 
 
-@pytest.fixture
-def chapter_model(monkeypatch):
-    """An object of the chapter's own class; what it imports as tensorflow is TensorFlow 1's API."""
-    monkeypatch.setitem(sys.modules, "tensorflow", tf)
-    namespace = {}
-    exec(LISTING, namespace)
-    return namespace["SqueezeNetModel"]()
-
-
 def graph_of(method, *arguments) -> tf.GraphDef:
     """The graph that a method builds; Keras draws an initializer's seed from `random`."""
     random.seed(0)
@@ -73,18 +62,19 @@ def graph_of(method, *arguments) -> tf.GraphDef:
     return graph.as_graph_def()
 
 
-class TestTheListing:
-    @pytest.mark.parametrize(
-        ("method", "arguments", "convolutions"),
-        [("custom_conv2d", (100, [3, 3], "conv"), 1), ("fire_module", (32, 64, "fire1"), 3)],
-    )
-    def test_builds_the_same_graph(self, chapter_model, method, arguments, convolutions):
-        ours, theirs = (graph_of(getattr(m, method), *arguments) for m in (MODEL, chapter_model))
-        assert ours == theirs
-        assert inspect.signature(getattr(MODEL, method)) == inspect.signature(
-            getattr(chapter_model, method)
-        )
-        assert [node.op for node in ours.node].count("Conv2D") == convolutions
+@pytest.mark.parametrize(
+    ("method", "arguments", "convolutions"),
+    [("custom_conv2d", (100, [3, 3], "conv"), 1), ("fire_module", (32, 64, "fire1"), 3)],
+)
+def test_the_listing_builds_the_same_graph(monkeypatch, method, arguments, convolutions):
+    monkeypatch.setitem(sys.modules, "tensorflow", tf)  # what the listing imports
+    namespace = {}
+    exec(LISTING, namespace)
+    ours, theirs = (getattr(each, method) for each in (MODEL, namespace["SqueezeNetModel"]()))
+    graph = graph_of(ours, *arguments)
+    assert graph == graph_of(theirs, *arguments)
+    assert inspect.signature(ours) == inspect.signature(theirs)
+    assert [node.op for node in graph.node].count("Conv2D") == convolutions
 
 
 class TestImagePreprocessing:
@@ -102,13 +92,12 @@ class TestImagePreprocessing:
         small = SqueezeNetModel(original_dim=4, resize_dim=3, output_size=2)
         image = np.arange(4 * 4 * 3, dtype=np.float32).reshape(4, 4, 3)
         crops = tf.map_fn(small.random_crop_and_flip, np.stack([image] * 200)).numpy()
-        possible = {
+        assert {crop.tobytes() for crop in crops} == {
             image[top : top + 3, left : left + 3][:, ::direction].tobytes()
             for top in (0, 1)
             for left in (0, 1)
             for direction in (1, -1)
         }
-        assert {crop.tobytes() for crop in crops} == possible
 
     @pytest.mark.parametrize(
         "shape",
@@ -126,10 +115,10 @@ class TestImagePreprocessing:
         "shape", [[3072], [3, 32, 32], [3, 1024], [1, 3072], [1, 3, 32, 32], [None], None]
     )
     def test_takes_what_is_or_may_be_channel_major(self, shape):
-        record = self.RECORD if shape in ([None], None) else self.RECORD.reshape(shape)
         with tf.Graph().as_default(), tf.Session() as session:
             data = tf.placeholder(tf.uint8, shape)
             image = MODEL.image_preprocessing(data, is_training=False)
+            record = self.RECORD.reshape([size or 3072 for size in shape or [None]])
             assert session.run(image, {data: record}).shape == (24, 24, 3)
 
     def test_keeps_its_shape_in_a_data_set(self):
@@ -140,10 +129,9 @@ class TestImagePreprocessing:
 
 
 def test_run_model_setup_sets_probabilities_predictions_accuracy_and_loss():
-    images = np.random.default_rng(0).normal(size=[6, 24, 24, 3])
     with tf.Graph().as_default(), tf.Session() as session:
         tf.set_random_seed(0)
-        MODEL.run_model_setup(tf.constant(images, tf.float32), tf.range(6), is_training=False)
+        MODEL.run_model_setup(tf.random_normal([6, 24, 24, 3]), tf.range(6), is_training=False)
         session.run(tf.global_variables_initializer())
         probs, predictions, accuracy, loss = session.run(
             [MODEL.probs, MODEL.predictions, MODEL.accuracy, MODEL.loss]
@@ -156,8 +144,7 @@ def test_run_model_setup_sets_probabilities_predictions_accuracy_and_loss():
 
 def test_dropout_acts_in_training_only():
     ones = np.ones([4, 6, 6, 8], np.float32)
-    with tf.Graph().as_default(), tf.Session() as session:
-        train, test = session.run([MODEL.custom_dropout(ones, acts) for acts in (True, False)])
+    train, test = (MODEL.custom_dropout(ones, acts) for acts in (True, False))
     assert set(np.unique(train)) == {0, 2}
     np.testing.assert_array_equal(test, ones)
 
@@ -179,9 +166,7 @@ class TestHints:
         build = getattr(MODEL, method)
         with pytest.raises(RuntimeError, match=r"`with tf\.Graph\(\)\.as_default\(\):`"):
             build(self.INPUTS, *arguments)
-        sentence = (
-            r"^Variable (fire1/squeeze|conv1)/kernel already exists in this graph: .*`tf\.res"
-        )
+        sentence = r"^Variable \S+/kernel already exists in this graph: .*`tf\.reset_default_graph"
         with tf.Graph().as_default():
             build(self.INPUTS, *arguments)
             with pytest.raises(ValueError, match=sentence):
@@ -206,14 +191,6 @@ class TestHints:
             MODEL.model_layers(self.INPUTS, is_training=False)
 
 
-def test_a_subclass_of_two_lines_is_another_net():
-    with tf.Graph().as_default():
-        logits = SmallNet(32, 24, 5).model_layers(tf.zeros([2, 24, 24, 3]), is_training=False)
-        scopes = {variable.name.split("/")[0] for variable in tf.trainable_variables()}
-    assert logits.shape.as_list() == [2, 5]
-    assert scopes == {"conv1", "fire1", "fire2", "final_conv"}
-
-
 def test_the_readmes_own_code_runs(capsys):
     exec(readme_code("trainable_variables"), {})
     assert "fire1/expand3x3/kernel" in capsys.readouterr().out
@@ -223,72 +200,68 @@ HAS_TF_KERAS = importlib.util.find_spec("tf_keras") is not None
 needs_tf_keras = pytest.mark.skipif(not HAS_TF_KERAS, reason="TensorFlow 2.15 brings tf.layers")
 
 
-class TestTheImport:
-    """In a process of its own, which has imported nothing yet."""
+def output_of(code, legacy_keras):
+    """Of a process of its own, which has imported nothing yet."""
+    return subprocess.check_output(
+        [sys.executable, "-c", inspect.cleandoc(code)],
+        cwd=PROJECT,
+        env={**os.environ, "TF_USE_LEGACY_KERAS": legacy_keras},
+        text=True,
+    ).splitlines()
 
-    def output(self, code, legacy_keras):
-        env = {**os.environ, "TF_USE_LEGACY_KERAS": legacy_keras}
-        process = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(code)],
-            cwd=PROJECT,
-            env=env,
-            capture_output=True,
-            text=True,
-        )
-        assert process.returncode == 0, process.stderr
-        return process.stdout.splitlines()
 
-    @needs_tf_keras
-    def test_switches_legacy_keras_on_and_programs_of_tensorflow_1_run(self):
-        """They begin with disable_v2_behavior, after which shapes hold Dimension objects."""
-        code = """
-            import os, tensorflow
-            before = dict(os.environ)
-            from squeezenet_model import SqueezeNetModel, tf
-            assert tensorflow.executing_eagerly()
-            print(*(item for item in os.environ.items() if item not in before.items()))
-            tf.disable_v2_behavior()
-            model = SqueezeNetModel(32, 24, 10)
-            for _ in range(2):
-                tf.reset_default_graph()
-                record = tf.placeholder(tf.uint8, [3072])
-                images = model.image_preprocessing(record, is_training=True)[tf.newaxis]
-                model.run_model_setup(images, tf.constant([1]), is_training=True)
-                with tf.Session() as session:
-                    session.run(tf.global_variables_initializer())
-                    session.run(model.train_op, {record: [value % 256 for value in range(3072)]})
-                    print(session.run(model.global_step), len(tf.trainable_variables()))
-            """
-        expected = ["('TF_USE_LEGACY_KERAS', '1')", "1 28", "1 28"]
-        assert self.output(code, legacy_keras="0") == expected
+@needs_tf_keras
+def test_the_import_switches_legacy_keras_on_and_programs_of_tensorflow_1_run():
+    """They begin with disable_v2_behavior, after which shapes hold Dimension objects."""
+    code = """
+        import os, tensorflow
+        before = dict(os.environ)
+        from squeezenet_model import SqueezeNetModel, tf
+        assert tensorflow.executing_eagerly()
+        print(*(item for item in os.environ.items() if item not in before.items()))
+        tf.disable_v2_behavior()
+        model = SqueezeNetModel(32, 24, 10)
+        for _ in range(2):
+            tf.reset_default_graph()
+            record = tf.placeholder(tf.uint8, [3072])
+            images = model.image_preprocessing(record, is_training=True)[tf.newaxis]
+            model.run_model_setup(images, tf.constant([1]), is_training=True)
+            with tf.Session() as session:
+                session.run(tf.global_variables_initializer())
+                session.run(model.train_op, {record: [value % 256 for value in range(3072)]})
+                print(session.run(model.global_step), len(tf.trainable_variables()))
+        """
+    assert output_of(code, legacy_keras="0") == ["('TF_USE_LEGACY_KERAS', '1')", "1 28", "1 28"]
 
-    def test_without_tf_keras_leaves_keras_alone_and_says_what_to_install(self):
-        """TensorFlow 2.13 to 2.15 have tf.layers without it, unless they are told to look there."""
-        code = """
-            import os, sys
-            sys.modules["tf_keras"] = None
-            try:
-                import squeezenet_model
-                print()
-            except ImportError as error:
-                print(error)
-            print(os.environ["TF_USE_LEGACY_KERAS"])
-            """
-        sentence, variable = self.output(code, legacy_keras="")
-        assert ("pip install tf-keras" in sentence, variable) == (HAS_TF_KERAS, "")
 
-    @needs_tf_keras
-    def test_after_keras_3_was_bound_says_what_to_import_first(self):
-        code = """
-            import tensorflow.compat.v1 as tf
-            try:
-                tf.layers.conv2d
-            except AttributeError:
-                pass
-            try:
-                import squeezenet_model
-            except ImportError as error:
-                print(error)
-            """
-        (sentence,) = self.output(code, legacy_keras="0")
-        assert "import squeezenet_model before" in sentence
+def test_the_import_without_tf_keras_leaves_keras_alone_and_says_what_to_install():
+    """TensorFlow 2.13 to 2.15 have tf.layers without it, unless they are told to look there."""
+    code = """
+        import os, sys
+        sys.modules["tf_keras"] = None
+        try:
+            import squeezenet_model
+            print()
+        except ImportError as error:
+            print(error)
+        print(os.environ["TF_USE_LEGACY_KERAS"])
+        """
+    sentence, variable = output_of(code, legacy_keras="")
+    assert ("pip install tf-keras" in sentence, variable) == (HAS_TF_KERAS, "")
+
+
+@needs_tf_keras
+def test_the_import_after_keras_3_was_bound_says_what_to_import_first():
+    code = """
+        import tensorflow.compat.v1 as tf
+        try:
+            tf.layers.conv2d
+        except AttributeError:
+            pass
+        try:
+            import squeezenet_model
+        except ImportError as error:
+            print(error)
+        """
+    (sentence,) = output_of(code, legacy_keras="0")
+    assert "import squeezenet_model before" in sentence

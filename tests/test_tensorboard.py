@@ -35,8 +35,11 @@ def evaluation(trained):
 
 def tags_of(events, plugin):
     """The tags that a plugin of TensorBoard finds."""
-    tensors = events.Tags()["tensors"]
-    return {tag for tag in tensors if events.SummaryMetadata(tag).plugin_data.plugin_name == plugin}
+    return {
+        tag
+        for tag in events.Tags()["tensors"]
+        if events.SummaryMetadata(tag).plugin_data.plugin_name == plugin
+    }
 
 
 def content(events, tag):
@@ -47,29 +50,34 @@ def content(events, tag):
 
 def test_has_the_curves_of_the_run_and_of_each_scope(training, evaluation):
     measures = ("norm", "update_ratio", "gradient_norm")
-    of_scopes = {f"{tag}/kernel/{measure}" for tag in CONVOLUTIONS for measure in measures}
-    of_run = {"loss", "accuracy", "learning_rate", "images_per_second"}
-    assert {*training.Tags()["scalars"]} == of_run | of_scopes
-    for tag in ("loss", "scope2_fire1/1_squeeze/kernel/update_ratio"):
-        assert steps(training, tag) == [*range(20, 375, 20), 375]
-    zeros = {f"{tag}/activation/zeros" for tag in CONVOLUTIONS}
-    assert {*evaluation.Tags()["scalars"]} == {"loss", "accuracy"} | zeros
-    for tag in ("accuracy", "scope6_final_conv/activation/zeros"):
-        assert steps(evaluation, tag) == EVALUATED
+    assert {tag: steps(training, tag) for tag in training.Tags()["scalars"]} == {
+        tag: [*range(20, 375, 20), 375]
+        for tag in (
+            *("loss", "accuracy", "learning_rate", "images_per_second"),
+            *(f"{scope}/kernel/{measure}" for scope in CONVOLUTIONS for measure in measures),
+        )
+    }
+    zeros = [f"{tag}/activation/zeros" for tag in CONVOLUTIONS]
+    assert {tag: steps(evaluation, tag) for tag in evaluation.Tags()["scalars"]} == {
+        tag: EVALUATED for tag in ("loss", "accuracy", *zeros)
+    }
 
 
 def test_has_a_histogram_of_every_variable(evaluation):
-    names = {f"{tag}/{kind}" for tag in CONVOLUTIONS for kind in ("kernel", "bias")}
-    assert tags_of(evaluation, "histograms") == names
-    for name in names:
-        assert [event.step for event in evaluation.Tensors(name)] == [0, *EVALUATED]
+    names = [f"{tag}/{kind}" for tag in CONVOLUTIONS for kind in ("kernel", "bias")]
+    assert {
+        name: [event.step for event in evaluation.Tensors(name)]
+        for name in tags_of(evaluation, "histograms")
+    } == {name: [0, *EVALUATED] for name in names}
 
 
 def test_has_histograms_of_activations_and_gradients_on_request(train, tmp_path):
     train(total_steps=2, summarize_layers=True)
-    tags = tags_of(read_events(tmp_path / "eval"), "histograms")
-    for name in ("activation", "kernel/gradient", "bias/gradient"):
-        assert {f"{scope}/{name}" for scope in ("scope1_conv1", "scope2_fire1/1_squeeze")} <= tags
+    assert {
+        f"{scope}/{name}"
+        for scope in ("scope1_conv1", "scope2_fire1/1_squeeze")
+        for name in ("activation", "kernel/gradient", "bias/gradient")
+    } <= tags_of(read_events(tmp_path / "eval"), "histograms")
 
 
 def test_has_a_chart_for_each_fire_module(training, evaluation):
@@ -85,18 +93,16 @@ def test_has_a_chart_for_each_fire_module(training, evaluation):
         assert [chart.title for chart in category.chart] == ["fire1", "fire2", "fire3", "fire4"]
         for place, chart in enumerate(category.chart):
             found = [c for tag in chart.multiline.tag for c in curves if re.match(tag, c)]
-            layers = [re.match(r"scope\d_fire\d/\d_\w+", curve)[0] for curve in found]
-            assert layers == [*CONVOLUTIONS[1 + 3 * place : 4 + 3 * place]]
+            assert [re.match(r"scope\d_fire\d/\d_\w+", curve)[0] for curve in found] == [
+                *CONVOLUTIONS[1 + 3 * place : 4 + 3 * place]
+            ]
 
 
 def test_has_the_images(training, evaluation):
     assert training.Tags()["images"] == ["augmented"]
-    at = {tag: [e.step for e in evaluation.Images(tag)] for tag in evaluation.Tags()["images"]}
-    assert at == {
-        "scope1_conv1/filters": [0, *EVALUATED],
-        "confusion_matrix": [375],
-        "worst": [375],
-    }
+    assert {
+        tag: [event.step for event in evaluation.Images(tag)] for tag in evaluation.Tags()["images"]
+    } == {"scope1_conv1/filters": [0, *EVALUATED], "confusion_matrix": [375], "worst": [375]}
     for events, tag in ((training, "augmented"), (evaluation, "worst")):
         assert events.Images(tag)[0].encoded_image_string.startswith(b"\x89PNG")
 
@@ -121,13 +127,14 @@ def test_compares_runs_by_columns_that_every_run_fills(trained, evaluation):
     plugin = evaluation.PluginTagToContent("hparams")
     experiment = metadata.parse_experiment_plugin_data(plugin[metadata.EXPERIMENT_TAG])
     session = metadata.parse_session_start_info_plugin_data(plugin[metadata.SESSION_START_INFO_TAG])
-    assert session.group_name == "digits in runs"
-    assert session.hparams["recipe"].string_value == "tuned"
-    assert session.hparams["squeeze_ratio"].number_value == 0.16667
-    columns = {"learning_rate", "num_epochs", "recipe", "squeeze_ratio"}
-    assert {info.name for info in experiment.hparam_infos} == {*session.hparams} == columns
+    hparams = {
+        name: each.string_value or each.number_value for name, each in session.hparams.items()
+    }
+    expected = {"recipe": "tuned", "learning_rate": 0.02, "num_epochs": 8, "squeeze_ratio": 0.16667}
+    assert (session.group_name, hparams) == ("digits in runs", expected)
+    assert {info.name for info in experiment.hparam_infos} == hparams.keys()
     results = read_json(trained.run_dir / "results.json")
-    for metric in experiment.metric_infos:
-        last = evaluation.Scalars(metric.name.tag)[-1]
-        assert last.value == pytest.approx(results[metric.name.tag])
-    assert [metric.name.tag for metric in experiment.metric_infos] == ["accuracy", "loss"]
+    assert [
+        (metric.name.tag, evaluation.Scalars(metric.name.tag)[-1].value)
+        for metric in experiment.metric_infos
+    ] == [(name, pytest.approx(results[name])) for name in ("accuracy", "loss")]

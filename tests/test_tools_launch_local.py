@@ -38,11 +38,10 @@ def launch(tmp_path):
     with contextlib.ExitStack() as stack:
 
         def start(code, *arguments):
-            script = tmp_path / "script.py"
-            script.write_text(TASK + code)
+            (tmp_path / "script.py").write_text(TASK + code)
             with default_signals():
                 process = subprocess.Popen(
-                    [sys.executable, "-c", LAUNCH, script, *arguments],
+                    [sys.executable, "-c", LAUNCH, "script.py", *arguments],
                     cwd=tmp_path,
                     env=os.environ | {"PYTHONPATH": str(PROJECT)},
                     stdout=subprocess.PIPE,
@@ -89,11 +88,12 @@ print("ready", flush=True)
 time.sleep(100)
 """
     process = launch(code)
-    ready = {process.stdout.readline() for _ in range(2)}
+    assert {process.stdout.readline() for _ in range(2)} == {
+        *("[chief] ready\n", "[worker 0] ready\n")
+    }
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate()
     assert process.returncode == 130
-    assert ready == {"[chief] ready\n", "[worker 0] ready\n"}
     assert sorted(output.splitlines()) == ["[chief] saved", "[worker 0] saved"]
 
 
@@ -109,8 +109,7 @@ except OSError:
     process = launch(code)
     process.stdout.close()
     assert process.wait(100) == 1
-    assert (tmp_path / "chief").exists()
-    assert (tmp_path / "worker").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"script.py", "chief", "worker"}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell a child")

@@ -1,12 +1,11 @@
 """python -m tools.sweep_squeeze_ratio: a run for each ratio, a table and an image."""
 
-import json
 import re
 
 import pytest
 from PIL import Image
 
-from reporting import figures
+from base.files import read_json
 from tools import sweep_squeeze_ratio as sweep
 
 RATIOS = 0.03125, 0.125
@@ -14,31 +13,32 @@ RATIOS = 0.03125, 0.125
 
 def read(folder, name):
     """A JSON file of each run."""
-    paths = [folder / f"squeeze_ratio_{ratio}" / name for ratio in RATIOS]
-    return [json.loads(path.read_text()) for path in paths]
+    return [read_json(folder / f"squeeze_ratio_{ratio}" / name) for ratio in RATIOS]
 
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
     """The folder of a short sweep over two ratios."""
     folder = tmp_path_factory.mktemp("swept")
-    flags = f"--ratios 0.03125 0.125 --num_epochs 0.2 --sweep_dir {folder}"
-    assert sweep.main(flags.split()) == 0
+    assert sweep.main(f"--ratios 0.03125 0.125 --num_epochs 0.2 --sweep_dir {folder}".split()) == 0
     return folder
 
 
 def test_trains_the_net_of_each_ratio(swept):
     settings, results = read(swept, "settings.json"), read(swept, "results.json")
-    assert [run["squeeze_ratio"] for run in settings] == [*RATIOS]
-    assert [run["fire_params_1"][0][0] for run in settings] == [4, 16]
-    assert [run["fire_params_2"][0][0] for run in settings] == [8, 32]
+    assert [
+        (run["squeeze_ratio"], run["fire_params_1"][0][0], run["fire_params_2"][0][0])
+        for run in settings
+    ] == [(RATIOS[0], 4, 8), (RATIOS[1], 16, 32)]
     assert results[0]["parameters"] < results[1]["parameters"] < 146_570
 
 
 def test_draws_them_with_parameters_in_plain_numbers(swept, tmp_path, monkeypatch):
     image, drawn = Image.open(swept / "squeeze_ratio.png"), []
     assert image.size == (700, 450)
-    monkeypatch.setattr(figures, "drawn", lambda figure, dpi: drawn.append(figure) or image)
+    monkeypatch.setattr(
+        "reporting.figures.drawn", lambda figure, dpi: drawn.append(figure) or image
+    )
     results = dict(zip(RATIOS, read(swept, "results.json"), strict=True))
     sweep.draw(results, "digits", tmp_path / "image.png")
     drawn[0].canvas.draw()
@@ -59,7 +59,6 @@ def test_run_again_trains_nothing_and_prints_the_same(swept, capsys):
     [("--num_epochs", "0"), ("--seed", "-1"), *(("--ratios", x) for x in ("0.03", "nan", "4.5"))],
 )
 def test_a_wrong_flag_is_one_sentence(flags, capsys):
-    with pytest.raises(SystemExit) as exit_info:
+    with pytest.raises(SystemExit, match=r"^2$"):
         sweep.main(flags)
-    assert exit_info.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1

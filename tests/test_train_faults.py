@@ -45,11 +45,6 @@ def send(*numbers):
         signal.raise_signal(number)
 
 
-def fill_disk():
-    """Lets no file grow beyond 20 kB, as a full disk would."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-
-
 def fill_output_disk():
     """Puts stdout on a disk that is full."""
     os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
@@ -131,9 +126,19 @@ FAULTS = {
     "terminal gone": Fault(open_terminal, 129, stderr=OUTPUT_LOST),
     "pipe closed": Fault(in_step(1, close_pipe), 1, saved=1),
     "disk behind stdout full": Fault(in_step(1, fill_output_disk), 2, stderr=OUTPUT_LOST, saved=1),
-    "disk full": Fault(in_step(3, fill_disk), 2, stderr=NOT_WRITTEN),
+    "disk full": Fault(  # no file can grow beyond 20 kB
+        in_step(3, resource.setrlimit, resource.RLIMIT_FSIZE, (20_000, 20_000)),
+        2,
+        stderr=NOT_WRITTEN,
+    ),
     "run folder lost": Fault(in_step(3, lose_folder), 2, stderr=NOT_WRITTEN),
 }
+
+
+def assert_same(folder, other):
+    """Both runs have left the same checkpoints and curves, without overlap or gap."""
+    assert run_files(folder) == run_files(other)
+    assert curves(folder) == curves(other)
 
 
 def last_saved(folder):
@@ -143,19 +148,21 @@ def last_saved(folder):
 
 def run_files(folder):
     """The files of the last and the best checkpoint of a run, by name."""
-    run_dir = folder / RUN_DIR
-    files = [*run_dir.glob(f"model.ckpt-{LAST_STEP}.*"), *run_dir.glob("best*")]
-    return {path.name: path.read_bytes() for path in files}
+    return {
+        path.name: path.read_bytes()
+        for pattern in (f"model.ckpt-{LAST_STEP}.*", "best*")
+        for path in (folder / RUN_DIR).glob(pattern)
+    }
 
 
 def curves(folder):
     """The points of every curve in TensorBoard except the speed, which differs in every run."""
-    found = {}
-    for name in ("train", "eval"):
-        events = read_events(folder / RUN_DIR / name)
-        for tag in set(events.Tags()["scalars"]) - {"images_per_second"}:
-            found[f"{name}/{tag}"] = [(event.step, event.value) for event in events.Scalars(tag)]
-    return found
+    return {
+        f"{name}/{tag}": [(event.step, event.value) for event in events.Scalars(tag)]
+        for name in ("train", "eval")
+        for events in [read_events(folder / RUN_DIR / name)]
+        for tag in set(events.Tags()["scalars"]) - {"images_per_second"}
+    }
 
 
 @pytest.fixture(scope="module")
@@ -179,8 +186,7 @@ def struck(tmp_path_factory):
             (folder / RUN_DIR).unlink()
             (folder / "lost").rename(folder / RUN_DIR)
         ends[name] = process, last_saved(folder) - before
-    data = Path(f"{newest_checkpoint(folder / RUN_DIR)}.data-00000-of-00001")
-    os.truncate(data, data.stat().st_size // 2)
+    os.truncate(f"{newest_checkpoint(folder / RUN_DIR)}.data-00000-of-00001", 999)
     return folder, ends, run_train(*FLAGS, cwd=folder, setup=start)
 
 
@@ -194,24 +200,19 @@ def test_a_fault_ends_the_process_in_order(struck, name):
 
 
 def test_a_terminal_gets_a_bar(struck):
-    shown = (struck[0] / "shown").read_bytes().decode()
-    assert re.search(r"\repoch 1/1 \|.*\| step \d+/47, loss \d\.\d+, accuracy \d+%, .* left", shown)
+    bar = rb"\repoch 1/1 \|.*\| step \d+/47, loss \d\.\d+, accuracy \d+%, .* left"
+    assert re.search(bar, (struck[0] / "shown").read_bytes())
 
 
 def test_a_damaged_newest_checkpoint_is_skipped(struck):
-    _, _, process = struck
-    assert process.returncode == 0
-    assert re.match(r"runs/digits/model\.ckpt-\d+: skipped because it is damaged", process.stderr)
+    assert struck[2].returncode == 0
+    assert re.match(r"runs/digits/model\.ckpt-\d+: skipped because it is damaged", struck[2].stderr)
 
 
-class TestARunThatWasStruckByAllFaults:
-    def test_ends_with_the_same_checkpoints_bit_for_bit(self, undisturbed, struck):
-        assert len(run_files(undisturbed)) == 2 + 3
-        assert run_files(struck[0]) == run_files(undisturbed)
-
-    def test_leaves_the_same_curves_without_overlap_or_gap(self, undisturbed, struck):
-        assert [step for step, _ in curves(undisturbed)["eval/loss"]] == [*range(2, 47, 2), 47]
-        assert curves(struck[0]) == curves(undisturbed)
+def test_a_run_struck_by_all_faults_leaves_the_same_checkpoints_and_curves(undisturbed, struck):
+    assert len(run_files(undisturbed)) == 2 + 3
+    assert [step for step, _ in curves(undisturbed)["eval/loss"]] == [*range(2, 47, 2), 47]
+    assert_same(struck[0], undisturbed)
 
 
 def test_a_run_killed_at_random_moments_ends_the_same(undisturbed, tmp_path, pytestconfig):
@@ -225,16 +226,14 @@ def test_a_run_killed_at_random_moments_ends_the_same(undisturbed, tmp_path, pyt
                 exit_code = process.exitcode
             kills -= exit_code is None
         assert exit_code == 0
-        assert run_files(folder) == run_files(undisturbed)
-        assert curves(folder) == curves(undisturbed)
+        assert_same(folder, undisturbed)
 
 
 def test_a_complete_run_that_is_extended_keeps_every_point_of_its_curves(undisturbed, tmp_path):
     shutil.copytree(undisturbed, tmp_path, dirs_exist_ok=True)
     flags = (*FLAGS, "--num_epochs", 1.2, "--eval_every", 5)
     assert run_train(*flags, cwd=tmp_path, setup=start).returncode == 0
-    extended = curves(tmp_path)
-    for name, before in curves(undisturbed).items():
-        assert extended[name][: len(before)] == before
+    extended, before = curves(tmp_path), curves(undisturbed)
+    assert {name: extended[name][: len(points)] for name, points in before.items()} == before
     assert [step for step, _ in extended["eval/loss"]][-4:] == [47, 50, 55, 57]
     assert read_json(tmp_path / RUN_DIR / "results.json")["steps"] == 57

@@ -16,13 +16,10 @@ STUCK = {"loss": math.log(10), "gradient_norm": 0.0}
 @pytest.fixture
 def check():
     """A function that checks a step with these values."""
-    health = Health(num_classes=10)
-
-    def function(step, loss=1.0, gradient_norm=2.0):
-        scalars = np.zeros([0, 3])
-        health.check(TrainingStep(step, loss, 0.1, 0.01, gradient_norm, scalars))
-
-    return function
+    health, scalars = Health(num_classes=10), np.zeros([0, 3])
+    return lambda step, loss=1.0, gradient_norm=2.0: health.check(
+        TrainingStep(step, loss, 0.1, 0.01, gradient_norm, scalars)
+    )
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
@@ -55,22 +52,21 @@ def test_a_net_is_not_stopped_while_it(check, every, sign_of_life):
 def test_a_training_that_has_collapsed_keeps_its_checkpoints(train, tmp_path):
     train(total_steps=4)
     checkpoint = str(tmp_path / "model.ckpt-4")
-    reader = tf.train.load_checkpoint(checkpoint)
-    tensors = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
-    for name, value, sentence, last_step, saved_step in (
-        ("final_conv/kernel", math.inf, r"step 5: the (loss|gradient) is nan", 5, 4),
-        ("final_conv/bias", -1e6, r"the net has died", 104, 100),
+    tensors = {
+        name: tf.train.load_variable(checkpoint, name)
+        for name, _ in tf.train.list_variables(checkpoint)
+    }
+    for name, value, sentence, saved_step in (
+        ("final_conv/kernel", math.inf, "step 5: the (loss|gradient) is nan", 4),
+        ("final_conv/bias", -1e6, "step 104: the net has died", 100),
     ):
         changed = {**tensors, name: np.full_like(tensors[name], value)}
-        with tf.Graph().as_default(), tf.Session() as session:
-            save = tf.raw_ops.SaveV2(
-                prefix=checkpoint,
-                tensor_names=[*changed],
-                shape_and_slices=[""] * len(changed),
-                tensors=[tf.constant(tensor) for tensor in changed.values()],
-            )
-            session.run(save)
+        tf.raw_ops.SaveV2(
+            prefix=checkpoint,
+            tensor_names=[*changed],
+            shape_and_slices=[""] * len(changed),
+            tensors=[tf.constant(tensor) for tensor in changed.values()],
+        )
         with pytest.raises(TrainingDied, match=sentence):
             train(total_steps=500)
-        assert train.last.step == last_step
         assert newest_checkpoint(tmp_path) == str(tmp_path / f"model.ckpt-{saved_step}")

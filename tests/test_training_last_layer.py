@@ -6,82 +6,72 @@ import pytest
 import data
 from data import Dataset, Split
 from evaluation.evaluator import Evaluator
-from squeezenet_model import SqueezeNetModel, tf
+from saved.run import Run
+from squeezenet_model import SqueezeNetModel
 from tests.conftest import short_schedule
 from tests.small_nets import save_net
 from training import last_layer
-from training.batches import batch_indices, crop_and_flip, random_offsets
-from training.last_layer import compute_features, fit_last_layer
+from training.last_layer import fit_last_layer
 from training.plan import Plan
 
-MODEL = SqueezeNetModel(original_dim=8, resize_dim=6, output_size=3)
 
-
-@pytest.fixture(scope="module")
-def dataset():
-    """Noise in which the values of one color are higher; its index is the label."""
-    labels = np.arange(48, dtype=np.int32) % 3
+def noise(num_classes=3):
+    """48 images of noise in which the values of one color are higher; its index is the label. Only
+    the last image is of the last class, if there are four."""
+    labels = np.arange(48, dtype=np.int32) % min(num_classes, 3)
     images = np.random.default_rng(0).integers(0, 128, [48, 3, 8, 8], np.uint8)
     images[np.arange(48), labels] += 96
-    split = Split(images.reshape(48, -1), labels)
-    return Dataset("noise", split, split, ("red", "green", "blue"), 8, 6, mirrored=True)
+    labels[-1] = num_classes - 1
+    split, names = Split(images.reshape(48, -1), labels), "abcd"[:num_classes]
+    return Dataset("noise", split, split, tuple(names), 8, 8, mirrored=True)
 
 
-class TestTheFittedLayer:
-    @pytest.fixture
-    def fit(self, dataset, tmp_path, monkeypatch):
-        """A function that fits, with these changes of the schedule, the last layer of MODEL to the
-        others of a net for seven other classes."""
-        # Random weights give much smaller features than pretrained ones.
-        monkeypatch.setattr(last_layer, "FIT_LEARNING_RATE", 0.05)
-        others = save_net(tmp_path, SqueezeNetModel(8, 6, 7)).checkpoint
-
-        def function(**changes):
-            return fit_last_layer(Plan(MODEL, dataset, short_schedule(**changes), None), others)
-
-        return function
-
-    def predictions(self, fitted, dataset, folder):
-        """Of MODEL with this last layer, for all images; `save_net` gives it the same others."""
-        with Evaluator(MODEL, dataset.test) as evaluator:
-            return evaluator.evaluate(save_net(folder, MODEL, fitted).checkpoint).predictions
-
-    def test_tells_the_classes_apart(self, fit, dataset, tmp_path):
-        predictions = self.predictions(fit(), dataset, tmp_path)
-        assert np.mean(predictions == dataset.test.labels) > 0.9
-
-    def test_answers_with_the_class_that_alone_has_a_weight(
-        self, fit, dataset, tmp_path, monkeypatch
-    ):
-        monkeypatch.setattr(data, "class_weights", lambda dataset: np.float32([0, 3, 0]))
-        fitted = fit(class_weights=True)
-        assert set(self.predictions(fitted, dataset, tmp_path)) == {1}
-
-    def test_is_a_function_of_the_seed(self, fit):
-        first, same, other = (fit(seed=seed) for seed in (0, 0, 1))
-        shapes = {name: value.shape for name, value in first.items()}
-        assert shapes == {"final_conv/kernel": (1, 1, 256, 3), "final_conv/bias": (3,)}
-        for name, value in first.items():
-            assert value.tobytes() == same[name].tobytes(), name
-            assert value.tobytes() != other[name].tobytes(), name
+def plan_for(dataset, **changes):
+    """How a net for 8 x 8 images is trained on a data set, with these changes of the schedule."""
+    model = SqueezeNetModel(8, 8, len(dataset.class_names))
+    return Plan(model, dataset, short_schedule(**changes), None)
 
 
-@pytest.mark.parametrize(("max_crops", "expected"), [(2_048, 2 * 48), (64, 64)])
-def test_features_are_those_of_each_image_and_its_mirror_image(
-    dataset, monkeypatch, max_crops, expected
-):
-    """In the order of training, as far as memory allows."""
-    monkeypatch.setattr(last_layer, "CROPS_PER_RUN", 32)
-    monkeypatch.setattr(last_layer, "MAX_CROPS", max_crops)
-    with tf.Graph().as_default(), tf.Session() as session:
-        crops = tf.placeholder(tf.float32, [None, 3 * 6 * 6])
-        features = tf.reshape(crops, [-1, 3, 6, 6])  # of a net that leaves the crops as they are
-        values, labels = compute_features(session, crops, features, dataset, seed=5)
-    assert (len(values), len(labels), values.dtype) == (expected, expected, np.float16)
-    for step, mirrored in ((0, [False] * 32), (1, [False] * 16 + [True] * 16)):
-        indices = batch_indices(48, 32, 5, step)
-        top, left, _ = random_offsets(32, 3, False, 5, step)
-        crops = crop_and_flip(dataset.train.records[indices], 8, 6, top, left, np.array(mirrored))
-        part = slice(32 * step, 32 * (step + 1))
-        np.testing.assert_array_equal(values[part].reshape(32, -1), crops)
-        np.testing.assert_array_equal(labels[part], dataset.train.labels[indices])
+@pytest.fixture
+def pretrained(tmp_path, monkeypatch) -> Run:
+    """A net for seven other classes."""
+    # Random weights give much smaller features than pretrained ones.
+    monkeypatch.setattr(last_layer, "C", 10.0)
+    return save_net(tmp_path, SqueezeNetModel(8, 8, 7))
+
+
+def predictions(fitted, plan, folder):
+    """Of the net with this last layer, for all images; `save_net` gives it the same others."""
+    with Evaluator(plan.model, plan.dataset.test) as evaluator:
+        return evaluator.evaluate(save_net(folder, plan.model, fitted).checkpoint).predictions
+
+
+@pytest.mark.parametrize("num_classes", [2, 3])
+def test_tells_the_classes_apart(pretrained, tmp_path, num_classes):
+    plan = plan_for(noise(num_classes))
+    fitted = fit_last_layer(plan, pretrained.checkpoint)
+    shapes = {name: (value.shape, value.dtype) for name, value in fitted.items()}
+    assert shapes == {
+        "final_conv/kernel": ((1, 1, 256, num_classes), np.float32),
+        "final_conv/bias": ((num_classes,), np.float32),
+    }
+    assert np.mean(predictions(fitted, plan, tmp_path) == plan.dataset.test.labels) > 0.9
+
+
+def test_answers_with_the_class_that_alone_has_a_weight(pretrained, tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "class_weights", lambda dataset: np.float32([0, 3, 0]))
+    plan = plan_for(noise(), class_weights=True)
+    fitted = fit_last_layer(plan, pretrained.checkpoint)
+    assert set(predictions(fitted, plan, tmp_path)) == {1}
+
+
+def test_a_random_subset_has_an_image_of_each_class(pretrained, monkeypatch):
+    monkeypatch.setattr(last_layer, "MAX_IMAGES", 8)
+    dataset = noise(num_classes=4)
+    same, again, other = (
+        fit_last_layer(plan_for(dataset, seed=seed), pretrained.checkpoint) for seed in (0, 0, 1)
+    )
+    for name, value in same.items():
+        assert value.shape[-1] == 4
+        assert value.tobytes() == again[name].tobytes(), name
+        assert value.tobytes() != other[name].tobytes(), name

@@ -19,16 +19,21 @@ def gradients(context, kernel_size, **options):
     rng = np.random.default_rng(0)
     with tf.Graph().as_default() as graph, tf.Session() as session:
         inputs = tf.constant(rng.standard_normal([3, 6, 5, 8]), tf.float32)
-        kernel = tf.glorot_uniform_initializer(seed=1)
         with context():
             outputs = tf.layers.conv2d(
-                inputs, 4, kernel_size, padding="same", kernel_initializer=kernel, **options
+                *(inputs, 4, kernel_size),
+                padding="same",
+                kernel_initializer=tf.glorot_uniform_initializer(seed=1),
+                **options,
             )
         nodes = [(op.name, op.type, [i.name for i in op.inputs]) for op in graph.get_operations()]
         weights = tf.constant(rng.standard_normal(outputs.shape), tf.float32)
-        found = tf.gradients(outputs * weights, [inputs, *tf.trainable_variables()])
         session.run(tf.global_variables_initializer())
-        return session.run(found), nodes, {op.type for op in graph.get_operations()}
+        return (
+            session.run(tf.gradients(outputs * weights, [inputs, *tf.trainable_variables()])),
+            nodes,
+            {op.type for op in graph.get_operations()},
+        )
 
 
 @pytest.mark.parametrize(
@@ -52,56 +57,45 @@ def test_gradients_of_1x1_convolutions_are_tensorflows_by_matrix_products(
     assert ("MatMul" in types, "Conv2DBackpropFilter" in types) == (is_pointwise, not is_pointwise)
 
 
-class TestTheLoss:
-    LOGITS = np.random.default_rng(0).standard_normal([4, 3]).astype(np.float32)
-    LABELS = np.array([0, 1, 1, 2])
-
-    def evaluated(self, loss):
-        with tf.Graph().as_default(), tf.Session() as session:
-            return session.run(loss())
-
-    def expected(self, smoothing, repeats=1):
-        """TensorFlow's, of images that are there so many times."""
-        labels, logits = (np.repeat(array, repeats, 0) for array in (self.LABELS, self.LOGITS))
-        return self.evaluated(
-            lambda: tf.losses.softmax_cross_entropy(np.eye(3)[labels], logits, 1.0, smoothing)
-        )
-
-    @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-    def test_with_label_smoothing_is_tensorflows(self, smoothing):
-        plain = self.expected(0)
-        loss = self.evaluated(
-            lambda: training_loss(tf.constant(plain), self.LOGITS, self.LABELS, smoothing)
-        )
-        assert loss == pytest.approx(self.expected(smoothing), rel=1e-5)
-
-    @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-    def test_with_class_weights_counts_an_image_as_if_it_were_there_so_often(self, smoothing):
-        weights = np.float32([3, 1, 0])
-        loss = self.evaluated(
-            lambda: training_loss(0.0, self.LOGITS, self.LABELS, smoothing, weights)
-        )
-        assert 4 * loss == pytest.approx(5 * self.expected(smoothing, [3, 1, 1, 0]), rel=1e-5)
+LOGITS = np.random.default_rng(0).standard_normal([4, 3]).astype(np.float32)
+LABELS = np.array([0, 1, 1, 2])
 
 
-class TestDropout:
-    def mask(self, *, seed=0, step=0, first_image=0, shape=(6, 3, 3, 40)):
-        with tf.Graph().as_default(), tf.Session() as session:
-            step = tf.constant(step, tf.int64)
-            return session.run(reproducible_dropout(tf.ones(shape), seed, step, first_image))
+def tensorflows_loss(smoothing, repeats=1):
+    """TensorFlow's, of images that are there so many times."""
+    labels, logits = (np.repeat(array, repeats, 0) for array in (LABELS, LOGITS))
+    return tf.losses.softmax_cross_entropy(np.eye(3)[labels], logits, 1.0, smoothing).numpy()
 
-    def test_doubles_one_half_of_the_values_and_zeroes_the_other(self):
-        mask = self.mask(shape=(50, 6, 6, 256))
-        assert set(np.unique(mask)) == {0, 2}
-        assert mask.mean() == pytest.approx(1, abs=0.01)
-        np.testing.assert_allclose(mask.mean(axis=0), 1, atol=0.8)  # no place is always dropped
 
-    def test_is_a_function_of_seed_step_and_image(self):
-        masks = [self.mask(seed=seed, step=step) for seed in (0, 1) for step in (0, 1, 2**40)]
-        assert len({image.tobytes() for mask in masks for image in mask}) == 6 * 6
-        np.testing.assert_array_equal(self.mask(seed=1, step=2**40), masks[-1])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_loss_with_label_smoothing_is_tensorflows(smoothing):
+    loss = training_loss(tensorflows_loss(0), LOGITS, LABELS, smoothing)
+    assert float(loss) == pytest.approx(tensorflows_loss(smoothing), rel=1e-5)
 
-    def test_gives_a_tower_the_masks_of_its_own_images(self):
-        np.testing.assert_array_equal(
-            self.mask(first_image=2, shape=(4, 3, 3, 40)), self.mask()[2:]
-        )
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_loss_with_class_weights_counts_an_image_as_if_it_were_there_so_often(smoothing):
+    loss = training_loss(0.0, LOGITS, LABELS, smoothing, np.float32([3, 1, 0]))
+    assert 4 * float(loss) == pytest.approx(5 * tensorflows_loss(smoothing, [3, 1, 1, 0]), rel=1e-5)
+
+
+def dropout(*, seed=0, step=0, first_image=0, shape=(6, 3, 3, 40)):
+    place = {"step": tf.constant(step, tf.int64), "first_image": first_image}
+    return reproducible_dropout(tf.ones(shape), True, seed=seed, **place).numpy()
+
+
+def test_dropout_doubles_one_half_of_the_values_and_zeroes_the_other():
+    mask = dropout(shape=(50, 6, 6, 256))
+    assert set(np.unique(mask)) == {0, 2}
+    assert mask.mean() == pytest.approx(1, abs=0.01)
+    np.testing.assert_allclose(mask.mean(axis=0), 1, atol=0.8)  # no place is always dropped
+
+
+def test_dropout_is_a_function_of_seed_step_and_image():
+    masks = [dropout(seed=seed, step=step) for seed in (0, 1) for step in (0, 1, 2**40)]
+    assert len({image.tobytes() for mask in masks for image in mask}) == 6 * 6
+    np.testing.assert_array_equal(dropout(seed=1, step=2**40), masks[-1])
+
+
+def test_dropout_gives_a_tower_the_masks_of_its_own_images():
+    np.testing.assert_array_equal(dropout(first_image=2, shape=(4, 3, 3, 40)), dropout()[2:])

@@ -27,9 +27,9 @@ def jordans(matrix: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("shape", [(288, 128), (27, 64), (32, 32), (1, 5), (5, 1)])
 def test_a_matrix_is_orthogonalized_by_jordans_iteration(shape, scale):
     matrix = scale * np.random.default_rng(0).standard_normal(shape)
-    with tf.Graph().as_default(), tf.Session() as session:
-        ours = session.run(orthogonalized(tf.constant(matrix, tf.float32)))
-    np.testing.assert_allclose(ours, jordans(matrix), atol=1e-4)
+    np.testing.assert_allclose(
+        orthogonalized(tf.constant(matrix, tf.float32)), jordans(matrix), atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("shape", [(3, 3, 4, 8), (1, 1, 4, 16)])
@@ -40,8 +40,9 @@ def test_muon_moves_a_kernel_by_its_orthogonalized_momentum(shape):
         kernel = tf.get_variable("conv1/kernel", shape, initializer=tf.zeros_initializer())
         gradient = tf.placeholder(tf.float32, shape)
         step = MuonOptimizer(0.1).apply_gradients([(gradient, kernel)])
-        saved = [variable.op.name for variable in tf.global_variables()]
-        assert saved == ["conv1/kernel", "conv1/kernel/Muon"]
+        assert [variable.op.name for variable in tf.global_variables()] == [
+            *("conv1/kernel", "conv1/kernel/Muon")
+        ]
         session.run(tf.global_variables_initializer())
         for value in gradients:
             session.run(step, {gradient: value})
@@ -64,6 +65,6 @@ def test_muon_moves_a_kernel_by_its_orthogonalized_momentum(shape):
     ids=["rises and falls linearly", "is constant in the chapter's recipe"],
 )
 def test_the_learning_rate(schedule, expected):
-    with tf.Graph().as_default(), tf.Session() as session:
-        rate = learning_rate(tf.range(schedule.total_steps), schedule)
-        np.testing.assert_allclose(session.run(rate), expected, rtol=1e-6)
+    np.testing.assert_allclose(
+        learning_rate(tf.range(schedule.total_steps), schedule), expected, rtol=1e-6
+    )

@@ -11,9 +11,8 @@ from imagenet.nets import variable_shapes
 from squeezenet_model import tf
 from tests.conftest import short_schedule
 from tests.small_nets import SmallNet
-from training import step as step_module
 from training.input_pipeline import TrainingBatches
-from training.ops import reproducible_dropout, standardized, with_dropout
+from training.ops import reproducible_dropout, standardized, with_method
 from training.plan import Plan
 from training.recipe import CHAPTER, FINE_TUNED, PRECISIONS, TUNED
 from training.scope_scalars import kernel_scopes
@@ -26,10 +25,9 @@ def train(tiny_dataset):
     after them."""
 
     def function(steps=2, build=build_training_step, **changes):
-        schedule = short_schedule(batch_size=8, **changes)
+        plan = Plan(SmallNet(8, 6, 3), tiny_dataset, short_schedule(batch_size=8, **changes), None)
         rng = np.random.default_rng(0)
         with tf.Graph().as_default(), tf.Session(config=session_config()) as session:
-            plan = Plan(SmallNet(8, 6, 3), tiny_dataset, schedule, None)
             batches = TrainingBatches(plan)
             step = build(plan, batches.next_batch)
             session.run(tf.global_variables_initializer())
@@ -38,8 +36,7 @@ def train(tiny_dataset):
                 variable.load(rng.normal(scale=0.3, size=variable.shape), session)
             batches.start_at(session, 0)
             before = session.run(weights)
-            values = [session.run(step) for _ in range(steps)]
-            return values, before, session.run(weights)
+            return [session.run(step) for _ in range(steps)], before, session.run(weights)
 
     return function
 
@@ -83,8 +80,7 @@ def test_in_bfloat16_the_layers_compute_but_nothing_is_kept(train):
         train(build=build, num_towers=2, precision="bfloat16"),
         train(num_towers=2),
     )
-    for step, other in zip(values, expected, strict=True):
-        assert step.loss == pytest.approx(other.loss, rel=0.02)
+    assert [step.loss for step in values] == pytest.approx([s.loss for s in expected], rel=0.02)
     assert 0 < max(abs(weights[name] - exact[name]).max() for name in weights) < 0.05
 
 
@@ -93,7 +89,7 @@ def test_the_chapters_recipe_trains_as_the_class_itself_does(train):
 
     def build(plan, batch):
         dropout = functools.partial(reproducible_dropout, seed=0, step=batch.step, first_image=0)
-        net = with_dropout(plan.model, dropout)
+        net = with_method(plan.model, "custom_dropout", dropout)
         net.run_model_setup(standardized(batch.crops, net), batch.labels, is_training=True)
         return net.train_op
 
@@ -136,7 +132,7 @@ def test_norm_change_and_gradient_of_kernels_are_measured_at_summary_steps(train
         assert kernel_scopes() == [v.op.name[:-7] for v in tf.trainable_variables()[::2]]
         return step, means[0].gradients[::2]
 
-    monkeypatch.setattr(step_module, "SUMMARY_STEPS", 2)
+    monkeypatch.setattr("training.step.SUMMARY_STEPS", 2)
     ((values, gradients),), before, after = train(1, build, total_steps=1, warm_up_steps=0)
     norm, kernels = np.linalg.norm, [*after][::2]
     expected = [
@@ -146,7 +142,7 @@ def test_norm_change_and_gradient_of_kernels_are_measured_at_summary_steps(train
     np.testing.assert_allclose(values.scope_scalars, expected, rtol=1e-4)
     values, _, weights = train(5, total_steps=5, num_towers=2)
     assert [len(step.scope_scalars) for step in values] == [0, 8, 0, 8, 8]
-    monkeypatch.setattr(step_module, "scope_scalars", lambda *_: tf.zeros([0, 3]))
+    monkeypatch.setattr("training.step.scope_scalars", lambda *_: tf.zeros([0, 3]))
     assert_close(weights, train(5, total_steps=5, num_towers=2)[2], tolerance=0)
 
 

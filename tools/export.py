@@ -29,8 +29,8 @@ from pathlib import Path
 
 import numpy as np
 
-if not __package__:  # started as `python path/to/tools/export.py`
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+# For `python path/to/tools/export.py`.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from base import UserError, printable
 from base.files import output_folder

@@ -17,8 +17,8 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-if not __package__:  # started as `python path/to/tools/launch_local.py`
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+# For `python path/to/tools/launch_local.py`.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from base.program import Interruption, Parser, number, report, run
 
@@ -41,8 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
         help="number of tasks, including the chief (default: 2)",
     )
     parser.add_argument("train_flags", nargs="*", metavar="-- FLAGS", help="flags for train.py")
-    flags = parser.parse_args(arguments)
-    return run(parser.prog, lambda: launch(**vars(flags)))
+    return run(parser.prog, lambda: launch(**vars(parser.parse_args(arguments))))
 
 
 def launch(workers: int, train_flags: list[str]) -> int:

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePath
 
-if not __package__:  # started as `python path/to/tools/predict.py`
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+# For `python path/to/tools/predict.py`.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from base import UserError, printable
 from base.files import is_output, output_folder, write_file
@@ -75,7 +75,7 @@ def predict(flags: argparse.Namespace) -> int:
         lines: list[str | UserError] = []
         try:
             images = records_to_images(read_image(path, dim), dim)
-            (probs,), (maps,) = net.run([net.probs, net.relus["final_conv"]], images)
+            (probs,), (maps,) = net.run([net.model.probs, net.relus["final_conv"]], images)
             lines.append(described(path, probs, saved.settings["class_names"], flags.json))
             if path in drawings:
                 (square,) = records_to_images(read_image(path, SIDE), SIDE)

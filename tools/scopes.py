@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-if not __package__:  # started as `python path/to/tools/scopes.py`
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+# For `python path/to/tools/scopes.py`.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from base import UserError, printable
 from base.program import Parser, local_path, run

@@ -12,8 +12,8 @@ import os
 import sys
 from pathlib import Path
 
-if not __package__:  # started as `python path/to/tools/sweep_squeeze_ratio.py`
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+# For `python path/to/tools/sweep_squeeze_ratio.py`.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import data
 from base.files import output_folder

@@ -5,6 +5,7 @@ import math
 import tensorflow.compat.v1 as tf
 
 from base import UserError, printable
+from training.frozen import FrozenFeatures
 from training.last_layer import fit_last_layer
 from training.plan import Plan
 from training.recipe import CHAPTER, FINE_TUNED, RECIPES, Recipe
@@ -46,7 +47,7 @@ def standardized_filters(kernel: tf.Tensor) -> tf.Tensor:
     return math.sqrt(2) * tf.math.l2_normalize(centered, [0, 1, 2])
 
 
-def initialize(plan: Plan) -> None:
+def initialize(plan: Plan, frozen: FrozenFeatures | None = None) -> None:
     """Sets the initial values of the default graph's variables, if the run starts from another's.
 
     Variables whose shapes fit are taken over. The last layer is left out if its classes differ: its
@@ -78,6 +79,6 @@ def initialize(plan: Plan) -> None:
     exceptions = f", except for {', '.join(left_out)}" if left_out else ""
     print(printable(f"initial weights from {source}{exceptions}"), flush=True)
     if recipe == FINE_TUNED and left_out == LAST_LAYER:
-        for name, value in fit_last_layer(plan, run.checkpoint).items():
+        for name, value in fit_last_layer(plan, run.checkpoint, frozen).items():
             # The way tf.train.init_from_checkpoint does it.
             variables[name]._initializer_op = variables[name].assign(value).op

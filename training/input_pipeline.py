@@ -29,25 +29,26 @@ class Batch(NamedTuple):
 
 class TrainingBatches:
     """The training batches, or a task's part of them, as an endless tf.data pipeline in the default
-    graph; next_batch is the Batch of the next step."""
+    graph; next_batch is the Batch of the next step, frozen what it has in the place of crops."""
 
     def __init__(self, plan: Plan, part: BatchPart = WHOLE_BATCH):
         dataset, schedule = plan.dataset, plan.schedule
         self._user_errors: list[UserError] = []
-        self._features = FrozenFeatures(plan, layer) if (layer := last_frozen_layer(plan)) else None
+        layer = last_frozen_layer(plan)
+        self.frozen = FrozenFeatures(plan, layer) if layer else None
         shape = layer.shape if layer else (3 * dataset.resize_dim**2,)
 
         def read(step):
             try:
-                if self._features:
-                    return self._features.batch_at(int(step), part)
+                if self.frozen:
+                    return self.frozen.batch_at(int(step), part)
                 return batch_at(dataset, schedule.batch_size, schedule.seed, int(step), part)
             except UserError as error:  # TensorFlow would pass on only its text
                 self._user_errors.append(error)
                 raise
 
         def batch(step):
-            dtype = tf.float16 if self._features else tf.float32
+            dtype = tf.float16 if self.frozen else tf.float32
             crops, labels = tf.numpy_function(read, [step], [dtype, tf.int32])
             crops.set_shape([schedule.batch_size // part.count, *shape])
             labels.set_shape(crops.shape[:1])
@@ -64,8 +65,8 @@ class TrainingBatches:
 
     def start_at(self, session: tf.Session, step: int) -> None:
         """Makes the pipeline continue after `step` steps; the session holds the net's variables."""
-        if self._features:
-            self._features.compute(session)
+        if self.frozen:
+            self.frozen.compute(session)
         session.run(self._iterator.initializer, {self._first_step: step})
 
     @contextlib.contextmanager

@@ -1,97 +1,64 @@
-"""Fits a new last layer on features that a pretrained net computes once.
+"""Fits a new last layer to what the other layers of a pretrained net put out.
 
 This is the first phase of training on your own photos, as in TF1's image retraining tutorial
-(tensorflow/hub, examples/image_retraining), which calls the features "bottlenecks". They are kept
-in memory, never in a file, so they cannot become stale.
+(tensorflow/hub, examples/image_retraining), which calls the features "bottlenecks".
 """
-
-import sys
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import tensorflow.compat.v1 as tf
-from tqdm import tqdm
 
-from base.runtime import session_config, visible_cores
-from data import Dataset
-from training.batches import batch_indices, crop_and_flip, random_offsets
-from training.ops import standardized, training_loss, with_dropout
+from base.runtime import session_config
+from training.batches import batch_indices
+from training.frozen import FrozenFeatures, PretrainedNet
 from training.plan import Plan
-from training.precision import with_precision
 
-CROPS_PER_IMAGE = 2  # the second is mirrored
-# 606 MB for the paper's nets, where each crop has 17 x 17 x 512 features of two bytes. For larger
-# data sets, a random subset is enough to start from.
-MAX_CROPS = 2_048
-CROPS_PER_RUN = 8  # per session.run, on each core
-
-FIT_STEPS = 100
-FIT_BATCH_SIZE = 64
-FIT_LEARNING_RATE = 1e-3  # Adam's default; decays to zero
+MAX_IMAGES = 1_024  # a random subset of a larger set is enough to start from
+# The inverse of the regularization, as scikit-learn counts it. With more, the layer fits its few
+# photos perfectly, and fine-tuning no longer improves the layers before it.
+C = 1e-3
+# Logits above 0 for every class, so that the final ReLU passes a gradient to all of them.
+BIAS = 1.0
 
 
-def fit_last_layer(plan: Plan, checkpoint: str) -> dict[str, np.ndarray]:
-    """Trains the last layer of plan.model; the other layers' weights come from a checkpoint. The
-    result is a function of the two, bit for bit.
+def fit_last_layer(
+    plan: Plan, checkpoint: str, frozen: FrozenFeatures | None = None
+) -> dict[str, np.ndarray]:
+    """Fits the last layer of plan.model; the other layers' weights come from a checkpoint.
+
+    It is a logistic regression on what its inputs are on average over an image, and over its mirror
+    image. The same pass over the images computes what the frozen layers put out. The result is a
+    function of the plan and the checkpoint, bit for bit.
 
     Returns `final_conv/kernel`, float32 [1, 1, channels, classes], and `final_conv/bias`, float32
     [classes]. Raises UserError if a photo can no longer be read.
     """
-    model, seed = plan.model, plan.schedule.seed
+    from sklearn.linear_model import LogisticRegression  # takes seconds to import
+
+    labels = plan.dataset.train.labels
+    indices = np.arange(len(labels))
+    if frozen is None and len(labels) > MAX_IMAGES:
+        _, one_of_each_class = np.unique(labels, return_index=True)
+        chosen = batch_indices(len(labels), MAX_IMAGES, plan.schedule.seed, 0)
+        indices = np.union1d(one_of_each_class, chosen)
     with tf.Graph().as_default(), tf.Session(config=session_config()) as session:
-        crops = tf.placeholder(tf.float32, [None, 3 * model.resize_dim**2], name="crops")
-        labels = tf.placeholder(tf.int32, [None], name="labels")
-
-        # Feeding the features themselves would not do: after TensorFlow's constant folding, the
-        # gradients would need images, too.
-        def cut(features: tf.Tensor) -> tf.Tensor:
-            tf.identity(features, "computed")
-            return tf.cast(tf.placeholder(tf.float32, features.shape, "cached"), features.dtype)
-
-        net = with_precision(with_dropout(model, cut), plan.schedule.precision)
-        logits = net.model_layers(standardized(crops, model), is_training=False)
-        computed, cached = map(session.graph.get_tensor_by_name, ("computed:0", "cached:0"))
-        *others, kernel, bias = tf.trainable_variables()
+        net = PretrainedNet(plan)
+        *others, _, _ = tf.trainable_variables()
         tf.train.init_from_checkpoint(checkpoint, {v.op.name: v for v in others})
-        loss, _ = model.loss_and_accuracy(logits, labels)
-        loss = training_loss(loss, logits, labels, class_weights=plan.class_weights)
-        step = tf.train.get_or_create_global_step()
-        rate = tf.train.cosine_decay(FIT_LEARNING_RATE, step, FIT_STEPS)
-        fit = tf.train.AdamOptimizer(rate).minimize(loss, step, [kernel, bias])
-
         session.run(tf.global_variables_initializer())
-        # Logits above 0 for every class, so that the final ReLU passes a gradient to all of them.
-        kernel.load(np.zeros(kernel.shape, np.float32), session)
-        bias.load(np.ones(bias.shape, np.float32), session)
-        values, image_labels = compute_features(session, crops, computed, plan.dataset, seed)
-        for number in range(FIT_STEPS):
-            indices = batch_indices(len(values), FIT_BATCH_SIZE, seed, number)
-            session.run(fit, {cached: values[indices], labels: image_labels[indices]})
-        return session.run({kernel.op.name: kernel, bias.op.name: bias})
-
-
-def compute_features(
-    session: tf.Session, crops: tf.Tensor, features: tf.Tensor, dataset: Dataset, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Runs a random crop of each image, and then of its mirror image, through the net, with a
-    progress bar: from crops, a placeholder, float32 [N, 3 * resize_dim * resize_dim], to the values
-    of features, float16 [M, height, width, channels], and the images' labels, int32 [M]."""
-    split, dim, crop_dim = dataset.train, dataset.original_dim, dataset.resize_dim
-    num_crops = min(MAX_CROPS, CROPS_PER_IMAGE * len(dataset.train.labels))
-    num_runs = max(1, num_crops // CROPS_PER_RUN)
-    values = np.empty([num_runs, CROPS_PER_RUN, *features.shape[1:]], np.float16)
-    labels = np.empty([num_runs, CROPS_PER_RUN], np.int32)
-
-    def run(number: int) -> None:
-        places = np.arange(number * CROPS_PER_RUN, (number + 1) * CROPS_PER_RUN)
-        indices = batch_indices(len(split.labels), CROPS_PER_RUN, seed, number)
-        top, left, _ = random_offsets(CROPS_PER_RUN, dim - crop_dim + 1, False, seed, number)
-        flip = (places // len(split.labels) % 2 == 1) & dataset.mirrored
-        batch = crop_and_flip(split.records[indices], dim, crop_dim, top, left, flip)
-        values[number] = session.run(features, {crops: batch.astype(np.float32)})
-        labels[number] = split.labels[indices]
-
-    with ThreadPoolExecutor(visible_cores()) as threads:  # one batch per core
-        runs = threads.map(run, range(num_runs))
-        list(tqdm(runs, "features", num_runs, file=sys.stdout, disable=None))
-    return values.reshape(-1, *values.shape[2:]), labels.reshape(-1)
+        inputs = tf.cast(net.output("dropout/Identity:0"), tf.float32)
+        outputs = [tf.reduce_mean(inputs, [1, 2])]
+        if frozen:
+            outputs.append(net.output(frozen.layer.output))
+        means, *frozen_outputs = net.compute(session, outputs, indices)
+    if frozen:
+        [frozen.values] = frozen_outputs
+    features, classes = np.concatenate(means), np.tile(labels[indices], len(means))
+    weights = None if plan.class_weights is None else plan.class_weights[classes]
+    fitted = LogisticRegression(C=C, max_iter=1_000).fit(features, classes, weights)
+    kernel, bias = fitted.coef_, fitted.intercept_
+    if len(fitted.classes_) == 2:  # scikit-learn gives one logit, of the second class
+        kernel, bias = np.concatenate([-kernel, kernel]) / 2, np.concatenate([-bias, bias]) / 2
+    return {
+        "final_conv/kernel": kernel.T[None, None].astype(np.float32),
+        "final_conv/bias": (bias + BIAS).astype(np.float32),
+    }

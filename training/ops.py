@@ -26,17 +26,10 @@ def with_method(model: SqueezeNetModel, name: str, method: Callable) -> SqueezeN
     return changed
 
 
-def with_dropout(
-    model: SqueezeNetModel, dropout: Callable[[tf.Tensor], tf.Tensor]
-) -> SqueezeNetModel:
-    """A copy of the model with another function in the place of its method `custom_dropout`."""
-    return with_method(model, "custom_dropout", lambda inputs, is_training: dropout(inputs))
-
-
 def reproducible_dropout(
-    inputs: tf.Tensor, seed: int, step: tf.Tensor, first_image: int
+    inputs: tf.Tensor, is_training: bool, *, seed: int, step: tf.Tensor, first_image: int
 ) -> tf.Tensor:
-    """Dropout of rate 0.5 whose mask is a function of (seed, step, place in the batch).
+    """`custom_dropout` in training; the mask is a function of (seed, step, place in the batch).
 
     `tf.layers.dropout` draws from a stream that starts over in each session, so a resumed run would
     differ from one that was never stopped. Here one random bit decides each value. The generator is

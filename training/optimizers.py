@@ -109,12 +109,12 @@ def initial_copies(
         tf.get_variable(f"start/{each.op.name}", each.shape, initializer=tf.zeros, trainable=False)
         for each in variables
     ]
-
-    def copy_all() -> tf.Operation:
-        pairs = zip(copies, variables, strict=True)
-        return tf.group(*[copy.assign(variable.read_value()) for copy, variable in pairs])
-
-    return copies, tf.cond(is_first, copy_all, tf.no_op)
+    pairs = list(zip(copies, variables, strict=True))
+    return copies, tf.cond(
+        is_first,
+        lambda: tf.group(*[copy.assign(variable.read_value()) for copy, variable in pairs]),
+        tf.no_op,
+    )
 
 
 def interpolate(
@@ -122,9 +122,9 @@ def interpolate(
 ) -> tf.Operation:
     """After the last step, replaces each variable by part * its initial copy + (1 - part) * itself.
     M. Wortsman et al., "Robust fine-tuning of zero-shot models" (arXiv 2109.01903)."""
-
-    def mix_all() -> tf.Operation:
-        pairs = zip(copies, variables, strict=True)
-        return tf.group(*[each.assign(part * copy + (1 - part) * each) for copy, each in pairs])
-
-    return tf.cond(is_last, mix_all, tf.no_op)
+    pairs = list(zip(copies, variables, strict=True))
+    return tf.cond(
+        is_last,
+        lambda: tf.group(*[each.assign(part * copy + (1 - part) * each) for copy, each in pairs]),
+        tf.no_op,
+    )

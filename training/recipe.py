@@ -95,7 +95,7 @@ DEFAULTS = {
     # 10,000 steps; batches as in TF1's CIFAR-10 tutorial.
     "cifar10": Defaults(25.6, 128, TUNED),
     "photos": Defaults(30.0, 128, TUNED),
-    "paper": Defaults(20.0, 32, FINE_TUNED, evals=2),
+    "paper": Defaults(12.0, 32, FINE_TUNED, evals=2),
 }
 MAX_STEPS_BETWEEN_EVALS = 1_000  # so a killed run loses about a minute of work at most
 

@@ -21,7 +21,7 @@ from training.ops import (
     reproducible_dropout,
     standardized,
     training_loss,
-    with_dropout,
+    with_method,
 )
 from training.optimizers import apply_gradients, initial_copies, interpolate, learning_rate
 from training.plan import Plan
@@ -115,7 +115,7 @@ def build_towers(plan: Plan, batch: Batch, first_image: int) -> BatchResult:
             first_image=first_image + index * crops.shape[0],
         )
         model = starting_after(plan.model, layer, crops) if layer else plan.model
-        net = with_precision(with_dropout(model, dropout), schedule.precision)
+        net = with_precision(with_method(model, "custom_dropout", dropout), schedule.precision)
         with (
             tf.name_scope(f"tower_{index}"),
             tower_device(index, schedule.num_gpus),
