@@ -66,9 +66,9 @@ def parse_flags(arguments: list[str] | None = None) -> argparse.Namespace:
     add(
         "--recipe",
         choices=RECIPES,
-        help="tuned trains much better; chapter is the course's own, Adam at its defaults "
-        f"(default: {photos.recipe.name}; {paper.recipe.name} for the paper's nets with "
-        "pretrained weights)",
+        help="tuned trains much better; chapter is the course's own, Adam at its defaults; "
+        f"fine_tuned is that of earlier versions (default: {photos.recipe.name}; "
+        f"{paper.recipe.name} for the paper's nets with pretrained weights)",
     )
     rates = ", ".join(f"{recipe.learning_rate:g} for {name}" for name, recipe in RECIPES.items())
     add(
@@ -120,8 +120,8 @@ def parse_flags(arguments: list[str] | None = None) -> argparse.Namespace:
             parser.error(f"--{name} has no effect with --eval_only; leave one of them out")
         if not flags.eval_only and name in ("checkpoint", "split", "watch"):
             parser.error(f"--{name} needs --eval_only")
-    if flags.recipe == "fine_tuned" and not flags.init_from:
-        parser.error("--recipe fine_tuned needs --init_from, whose weights it fine-tunes")
+    if flags.recipe and RECIPES[flags.recipe].frozen and not flags.init_from:
+        parser.error(f"--recipe {flags.recipe} needs --init_from, whose weights it fine-tunes")
     if flags.checkpoint and (flags.watch or flags.run_dir):
         parser.error("--checkpoint names a run and one checkpoint of it; drop the other flag")
     return flags

@@ -29,16 +29,20 @@ def make_plan(flags: argparse.Namespace, config: Config | None) -> Plan:
     Raises UserError if the flags, the images and the initial weights do not go together.
     """
     run_dir = run_dir_of(flags)
-    saved, given, dims = read_settings(run_dir), vars(flags), None
-    if saved:  # keeps what it was begun with, by an earlier version or on another machine
-        dims = saved["original_dim"], saved["resize_dim"]
-        precision = flags.precision or saved["precision"]
-        given = given | {"precision": precision, "interpolation": saved["interpolation"]}
+    saved, given = read_settings(run_dir), vars(flags)
     init_from, net = initial_run(flags, run_dir, saved)
     weights = flags.init_from
     if weights and not is_published(weights):
         weights = weights.resolve()
+    dims = (saved["original_dim"], saved["resize_dim"]) if saved else None
     dataset = load_images(flags, net, dims)
+    defaults = defaults_for(dataset.name, net)
+    if saved:  # keeps what it was begun with, by an earlier version or on another machine
+        given = given | {
+            "precision": flags.precision or saved["precision"],
+            "recipe": flags.recipe or saved.get("recipe"),
+            "num_epochs": flags.num_epochs or max(saved.get("num_epochs", 0), defaults.num_epochs),
+        }
     num_tasks = len(config.tasks) if config else 1
     is_chief = config is None or config.name == "chief"
     return Plan(
@@ -46,7 +50,7 @@ def make_plan(flags: argparse.Namespace, config: Config | None) -> Plan:
         dataset=dataset,
         schedule=make_schedule(
             len(dataset.train.labels),
-            defaults_for(dataset.name, net),
+            defaults,
             given,
             num_tasks,
             num_gpus=len(tf.config.list_physical_devices("GPU")),

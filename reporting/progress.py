@@ -146,7 +146,7 @@ class RunProgress(contextlib.AbstractContextManager):
         """Shows an evaluation, and adds it and its weights to the events; with summarize_layers,
         also what the layers put out and their gradients; after the last step, its mistakes."""
         step, schedule, dataset = evaluation.step, self._plan.schedule, self._plan.dataset
-        if schedule.interpolation and self._step_ends and step >= schedule.total_steps:
+        if schedule.recipe.interpolation and self._step_ends and step >= schedule.total_steps:
             tqdm.write("the weights are now the mean of those before and after the fine-tuning")
         zeros = self._tagged(evaluator.zero_fractions(), "/activation/zeros")
         measures = {"loss": evaluation.loss, "accuracy": evaluation.accuracy, **zeros}

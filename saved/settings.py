@@ -26,13 +26,13 @@ TYPES: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("class_names", *FIRE_STACKS), list),
     **dict.fromkeys(("original_dim", "resize_dim", "total_steps", "batch_size", "seed"), int),
     "held_out": (int, type(None)),
-    **dict.fromkeys(("learning_rate", "num_epochs", "interpolation"), (int, float)),
+    **dict.fromkeys(("learning_rate", "num_epochs"), (int, float)),
     **dict.fromkeys(("class_weights", "no_flip"), bool),
 }
 
 # What was so in all runs of earlier versions, which did not record it.
 EARLIER: dict[str, Any] = {
-    **{"net": DEFAULT_NET, "precision": "float32", "interpolation": 0.0},
+    **{"net": DEFAULT_NET, "precision": "float32"},
     **{"class_weights": False, "no_flip": False},
 }
 

@@ -28,7 +28,7 @@ from command.flags import parse_flags
         ("--checkpoint a", "--checkpoint needs --eval_only"),
         ("--eval_only --checkpoint a --watch", ".* drop the other flag"),
         ("--eval_only --checkpoint a --run_dir b", ".* drop the other flag"),
-        ("--recipe fine_tuned", "--recipe fine_tuned needs --init_from, .*"),
+        ("--recipe wise_ft", "--recipe wise_ft needs --init_from, .*"),
         ("--recipe mine", ".*invalid choice: 'mine'.*"),
         ("--epochs 3", "unrecognized arguments: --epochs 3"),
         ("--num_ep 3", "unrecognized arguments: --num_ep 3"),

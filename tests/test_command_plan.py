@@ -9,10 +9,13 @@ import pytest
 
 import data
 from base import UserError
+from base.files import write_json
 from cluster.config import Config
 from command.flags import parse_flags
 from command.plan import initial_run, load_images, make_plan, run_dir_of
 from saved.run_dir import PRETRAINED, read_settings
+
+FLAGS = ["--dataset", "photos"]
 
 
 @pytest.fixture(autouse=True)
@@ -47,15 +50,23 @@ def test_photos_that_must_not_be_mirrored_and_files_elsewhere(here, monkeypatch)
     assert plan.settings["data_dir"] == str(here / "files")
 
 
-def test_a_run_keeps_its_precision_on_a_faster_machine(here, monkeypatch):
+def test_a_run_keeps_its_precision_recipe_and_length(here, monkeypatch):
+    """On a faster machine, and whatever the defaults are by now."""
     monkeypatch.setattr("training.recipe.fast_precision", lambda: "bfloat16")
     (here / "photos").mkdir()
     photos = dataclasses.replace(data.load("digits"), name="photos")
     monkeypatch.setattr(data, "load", lambda *args, **_: photos)
-    flags = parse_flags(["--dataset", "photos"])
-    assert make_plan(flags, None).schedule.precision == "bfloat16"
-    shutil.copytree(PRETRAINED, here / "runs" / "photos")  # written before there was a choice
-    assert make_plan(flags, None).schedule.precision == "float32"
+    flags = parse_flags(FLAGS)
+    new = make_plan(flags, None).schedule
+    assert (new.precision, new.recipe.name, new.num_epochs) == ("bfloat16", "tuned", 30)
+    before = read_settings(PRETRAINED) | {"recipe": "chapter", "num_epochs": 40}
+    del before["precision"]  # written before there was a choice
+    (here / "runs" / "photos").mkdir(parents=True)
+    write_json(here / "runs" / "photos" / "settings.json", before)
+    kept = make_plan(flags, None).schedule
+    assert (kept.precision, kept.recipe.name, kept.num_epochs) == ("float32", "chapter", 40)
+    changed = make_plan(parse_flags([*FLAGS, "--num_epochs", "3", "--recipe", "tuned"]), None)
+    assert (changed.schedule.recipe.name, changed.schedule.num_epochs) == ("tuned", 3)
 
 
 def test_what_a_run_is_called():

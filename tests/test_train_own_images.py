@@ -90,7 +90,7 @@ def test_fine_tuning_that_is_killed_resumes_to_the_same_weights(folder, net, tmp
             for name, shape in variable_shapes(NETS[net], 2).items()
         },
     )
-    flags = ("--dataset", "squares", "--init_from", "weights.npz", "--recipe", "fine_tuned")
+    flags = ("--dataset", "squares", "--init_from", "weights.npz", "--recipe", "wise_ft")
     flags += ("--batch_size", 4, "--num_epochs", 0.5, "--eval_every", 2, "--held_out", 6)
     whole = run_train(*flags, "--run_dir", "whole", cwd=tmp_path)
     assert whole.returncode == 0

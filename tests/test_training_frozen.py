@@ -17,7 +17,7 @@ from training.initial_weights import model_scope
 from training.input_pipeline import TrainingBatches
 from training.last_layer import fit_last_layer
 from training.plan import Plan
-from training.recipe import FINE_TUNED, WHOLE_BATCH, BatchPart
+from training.recipe import WHOLE_BATCH, WISE_FT, BatchPart
 from training.step import build_training_step
 
 POOL2 = Layer("pool2", (2, 2, 16))
@@ -27,7 +27,7 @@ POOL2 = Layer("pool2", (2, 2, 16))
 def plan(tiny_dataset):
     """Fine-tunes the later half of a small net, which sees all of an image."""
     dataset = dataclasses.replace(tiny_dataset, resize_dim=8)
-    schedule = short_schedule(recipe=dataclasses.replace(FINE_TUNED, frozen=0.5), num_towers=2)
+    schedule = short_schedule(recipe=dataclasses.replace(WISE_FT, frozen=0.5), num_towers=2)
     return Plan(SmallNet(8, 8, 3), dataset, schedule, None)
 
 
@@ -60,7 +60,7 @@ def test_batches_are_the_layers_output_for_the_crops_of_any_step(plan, tmp_path,
     of_a_new_run = FrozenFeatures(plan, POOL2)
     fit_last_layer(plan, run.checkpoint, of_a_new_run)
     with tf.Graph().as_default(), tf.Session() as session:
-        with model_scope(FINE_TUNED):
+        with model_scope(WISE_FT):
             plan.model.model_layers(tf.zeros([1, 8, 8, 3]), is_training=True)
         tf.train.Saver().restore(session, run.checkpoint)
         features.compute(session)

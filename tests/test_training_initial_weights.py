@@ -13,7 +13,7 @@ from tests.small_nets import SmallNet, save_net
 from training.initial_weights import initialize, model_scope
 from training.last_layer import fit_last_layer
 from training.plan import Plan
-from training.recipe import CHAPTER, FINE_TUNED, TUNED
+from training.recipe import CHAPTER, TUNED, WISE_FT
 
 LAST_LAYER = {"final_conv/kernel", "final_conv/bias"}
 
@@ -66,9 +66,9 @@ class TestFromASavedRun:
 
     def test_fine_tuning_fits_a_new_last_layer_to_the_others(self, plan):
         plan.init_from.settings["class_names"] = ["x", "y", "z"]
-        plan = dataclasses.replace(plan, schedule=short_schedule(recipe=FINE_TUNED))
+        plan = dataclasses.replace(plan, schedule=short_schedule(recipe=WISE_FT))
         fitted = fit_last_layer(plan, plan.init_from.checkpoint)
-        weights = weights_of(FINE_TUNED, plan=plan)
+        weights = weights_of(WISE_FT, plan=plan)
         assert fitted.keys() == LAST_LAYER
         for name, weight in fitted.items():
             np.testing.assert_array_equal(weights[name], weight)
@@ -77,7 +77,9 @@ class TestFromASavedRun:
     def test_a_recipe_that_would_undo_the_weights_is_refused(self, plan, recipe):
         plan = dataclasses.replace(plan, schedule=short_schedule(recipe=TUNED))
         plan.init_from.settings["recipe"] = recipe
-        with pytest.raises(UserError, match=r"undoes .*; give --recipe chapter or fine_tuned"):
+        with pytest.raises(
+            UserError, match=r"undoes .*; give --recipe chapter or wise_ft or fine_tuned"
+        ):
             weights_of(TUNED, plan=plan)
         plan.init_from.settings["recipe"] = "tuned"
         weights_of(TUNED, plan=plan)

@@ -12,7 +12,7 @@ from training.recipe import defaults_for, make_schedule, towers_for
         ("digits", DEFAULT_NET, 1_500, "tuned", (64, 141, 29)),
         ("cifar10", DEFAULT_NET, 50_000, "tuned", (128, 10_000, 1_000)),
         ("/photos", DEFAULT_NET, 1_000, "tuned", (128, 235, 47)),
-        ("/photos", "squeezenet1_1", 250, "fine_tuned", (32, 94, 47)),
+        ("/photos", "squeezenet1_1", 250, "wise_ft", (32, 94, 47)),
     ],
 )
 def test_the_defaults_of_each_kind_of_run(dataset, net, images, recipe, numbers):

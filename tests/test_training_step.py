@@ -1,5 +1,6 @@
 """One training step: the result of one net, whatever the number of towers."""
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -14,7 +15,7 @@ from tests.small_nets import SmallNet
 from training.input_pipeline import TrainingBatches
 from training.ops import reproducible_dropout, standardized, with_method
 from training.plan import Plan
-from training.recipe import CHAPTER, FINE_TUNED, PRECISIONS, TUNED
+from training.recipe import CHAPTER, PRECISIONS, TUNED, WISE_FT
 from training.scope_scalars import kernel_scopes
 from training.step import build_training_step
 
@@ -106,14 +107,14 @@ def test_the_tuned_recipe_keeps_every_filter_at_mean_0_and_norm_sqrt_2(train):
 
 
 def test_frozen_layers_keep_their_weights_to_the_bit(train):
-    _, before, after = train(num_towers=2, recipe=FINE_TUNED)
+    _, before, after = train(num_towers=2, recipe=WISE_FT)
     changed = [weight.tobytes() != before[name].tobytes() for name, weight in after.items()]
     assert changed == [False] * 8 + [True] * 8
 
 
 def test_class_weights_act_on_the_gradients_alone_in_towers_of_any_size(train, monkeypatch):
     monkeypatch.setattr(data, "class_weights", lambda dataset: np.float32([3, 0.5, 0]))
-    flags = {"recipe": FINE_TUNED, "learning_rate": 1e-3}
+    flags = {"recipe": WISE_FT, "learning_rate": 1e-3}
     (plain, _), _, _ = train(**flags)
     (one, _), _, weights = train(class_weights=True, **flags)
     (four, _), _, same_weights = train(class_weights=True, num_towers=4, **flags)
@@ -164,7 +165,8 @@ def test_towers_go_to_the_gpus_in_turn_and_variables_to_the_cpu(train):
 
 def test_the_last_step_may_interpolate_between_the_initial_and_the_final_weights(train):
     """The measures of the scopes are those of the step itself."""
-    values, before, after = train(total_steps=2, interpolation=0.25)
+    recipe = dataclasses.replace(TUNED, interpolation=0.25)
+    values, before, after = train(total_steps=2, recipe=recipe)
     expected, _, last = train(total_steps=2)
     assert_close(after, {name: 0.25 * before[name] + 0.75 * last[name] for name in last}, 1e-6)
     np.testing.assert_allclose(values[-1].scope_scalars, expected[-1].scope_scalars, rtol=1e-5)

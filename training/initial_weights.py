@@ -8,7 +8,7 @@ from base import UserError, printable
 from training.frozen import FrozenFeatures
 from training.last_layer import fit_last_layer
 from training.plan import Plan
-from training.recipe import CHAPTER, FINE_TUNED, RECIPES, Recipe
+from training.recipe import CHAPTER, RECIPES, Recipe
 
 LAST_LAYER = ["final_conv/kernel", "final_conv/bias"]  # alone, it has one filter per class
 
@@ -78,7 +78,7 @@ def initialize(plan: Plan, frozen: FrozenFeatures | None = None) -> None:
     source = run.settings.get("source", run.checkpoint)  # of imported weights
     exceptions = f", except for {', '.join(left_out)}" if left_out else ""
     print(printable(f"initial weights from {source}{exceptions}"), flush=True)
-    if recipe == FINE_TUNED and left_out == LAST_LAYER:
+    if recipe.frozen and left_out == LAST_LAYER:
         for name, value in fit_last_layer(plan, run.checkpoint, frozen).items():
             # The way tf.train.init_from_checkpoint does it.
             variables[name]._initializer_op = variables[name].assign(value).op

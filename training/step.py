@@ -66,6 +66,7 @@ def build_training_step(
       all_reduce: averages over the tasks of a cluster; None for a single process.
     """
     schedule, global_step = plan.schedule, tf.train.get_or_create_global_step()
+    interpolation = schedule.recipe.interpolation
     rate = learning_rate(global_step, schedule)
     mean = build_towers(plan, batch, part.of(schedule.batch_size).start)
     if all_reduce is not None:
@@ -73,15 +74,15 @@ def build_training_step(
     variables, next_step = tf.trainable_variables(), batch.step + 1
     is_first, is_last = tf.equal(next_step, 1), next_step >= schedule.total_steps
     start = end = tf.no_op()
-    if schedule.interpolation:
+    if interpolation:
         copies, start = initial_copies(variables, is_first)
     with tf.control_dependencies([start]):
         train_op = apply_gradients(mean.gradients, variables, rate, schedule)
     is_due = tf.equal(next_step % SUMMARY_STEPS, 0) | is_last
     scalars = scope_scalars(mean.gradients, train_op, is_due)
     with tf.control_dependencies([train_op, scalars]):
-        if schedule.interpolation:
-            end = interpolate(variables, copies, schedule.interpolation, is_last)
+        if interpolation:
+            end = interpolate(variables, copies, interpolation, is_last)
     with tf.control_dependencies([train_op, scalars, end]):
         step = global_step.assign_add(1)
     return TrainingStep(
