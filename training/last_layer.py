@@ -26,8 +26,8 @@ def fit_last_layer(
     """Fits the last layer of plan.model; the other layers' weights come from a checkpoint.
 
     It is a logistic regression on what its inputs are on average over an image, and over its mirror
-    image. The same pass over the images computes what the frozen layers put out. The result is a
-    function of the plan and the checkpoint, bit for bit.
+    image, in which all classes have the same say. The same pass over the images computes what the
+    frozen layers put out. The result is a function of the plan and the checkpoint, bit for bit.
 
     Returns `final_conv/kernel`, float32 [1, 1, channels, classes], and `final_conv/bias`, float32
     [classes]. Raises UserError if a photo can no longer be read.
@@ -53,8 +53,8 @@ def fit_last_layer(
     if frozen:
         [frozen.values] = frozen_outputs
     features, classes = np.concatenate(means), np.tile(labels[indices], len(means))
-    weights = None if plan.class_weights is None else plan.class_weights[classes]
-    fitted = LogisticRegression(C=C, max_iter=1_000).fit(features, classes, weights)
+    regression = LogisticRegression(C=C, class_weight="balanced", max_iter=1_000)
+    fitted = regression.fit(features, classes)
     kernel, bias = fitted.coef_, fitted.intercept_
     if len(fitted.classes_) == 2:  # scikit-learn gives one logit, of the second class
         kernel, bias = np.concatenate([-kernel, kernel]) / 2, np.concatenate([-bias, bias]) / 2
