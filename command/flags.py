@@ -34,7 +34,8 @@ def parse_flags(arguments: list[str] | None = None) -> argparse.Namespace:
     add(
         "--original_dim",
         type=number(int, MIN_DIM, MAX_DIM),
-        help="side in pixels of your photos; the net sees three quarters of it (default: 32)",
+        help="side in pixels of your photos (default: 32, of which the net sees three quarters; "
+        "288 for the paper's nets, which see all of it)",
     )
     add("--data_dir", type=local_path, help="the data set's files (default: data/downloads)")
     add("--run_dir", type=local_path, help="folder of the run (default: runs/<dataset>)")

@@ -20,6 +20,7 @@ from training.plan import Plan
 from training.recipe import defaults_for, make_schedule
 
 SMALL_DIM = 32  # side of a stored photo for the chapter's net, in pixels, as of CIFAR-10's images
+MIN_PAPER_DIM = 64  # of a photo for the paper's nets, which halve it four times
 CROP = 0.75  # how much of it the net sees, along each side: 24 of 32
 
 
@@ -100,15 +101,16 @@ def load_images(
     """
     name, dim = dataset_of(flags), flags.original_dim
     is_built_in = name in data.NAMES
-    if net != DEFAULT_NET and (is_built_in or dim):
-        what = f"--original_dim {dim}" if dim else f"--dataset {name}"
-        raise UserError(
-            f"{what}: does not go with {net}, which takes photos of {TRAINING_DIM} pixels; leave "
-            "out --original_dim, and give a folder of photos."
-        )
-    dims = saved_dims or (TRAINING_DIM, TRAINING_DIM)
     if net == DEFAULT_NET:
         dims = (dim or SMALL_DIM, round(CROP * (dim or SMALL_DIM)))
+    elif is_built_in or (dim or TRAINING_DIM) < MIN_PAPER_DIM:
+        what = f"--dataset {name}" if is_built_in else f"--original_dim {dim}"
+        raise UserError(
+            f"{what}: does not go with {net}, which takes a folder of photos, at {MIN_PAPER_DIM} "
+            "pixels or more; change it, or leave it out."
+        )
+    else:
+        dims = (dim, dim) if dim else saved_dims or (TRAINING_DIM, TRAINING_DIM)
     dataset = data.load(name, flags.data_dir, dims=dims if dim or not is_built_in else None)
     if flags.no_flip:
         dataset = dataclasses.replace(dataset, mirrored=False)

@@ -79,6 +79,8 @@ def test_what_a_run_is_called():
         ("--dataset photos", "squeezenet1_1", (288, 288)),
         ("--dataset photos", "squeezenet", (32, 24)),
         ("--dataset photos --original_dim 64", "squeezenet", (64, 48)),
+        ("--dataset photos", "squeezenet1_1", (288, 288)),
+        ("--dataset photos --original_dim 224", "squeezenet1_1", (224, 224)),
         ("", "squeezenet", None),
     ],
 )
@@ -90,7 +92,7 @@ def test_the_sizes_of_images(monkeypatch, flags, net, dims):
 @pytest.mark.parametrize(
     ("flags", "net", "sentence"),
     [
-        ("--dataset photos --original_dim 64", "squeezenet1_1", "--original_dim 64: does not go"),
+        ("--dataset photos --original_dim 63", "squeezenet1_1", "--original_dim 63: does not go"),
         ("--dataset cifar10", "squeezenet1_1", "--dataset cifar10: does not go with squeezenet1_1"),
         ("--original_dim 64", "squeezenet", "digits: has images of 32 x 32 pixels"),
     ],
