@@ -79,7 +79,6 @@ def test_what_a_run_is_called():
         ("--dataset photos", "squeezenet1_1", (288, 288)),
         ("--dataset photos", "squeezenet", (32, 24)),
         ("--dataset photos --original_dim 64", "squeezenet", (64, 48)),
-        ("--dataset photos", "squeezenet1_1", (288, 288)),
         ("--dataset photos --original_dim 224", "squeezenet1_1", (224, 224)),
         ("", "squeezenet", None),
     ],
