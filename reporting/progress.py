@@ -146,8 +146,12 @@ class RunProgress(contextlib.AbstractContextManager):
         """Shows an evaluation, and adds it and its weights to the events; with summarize_layers,
         also what the layers put out and their gradients; after the last step, its mistakes."""
         step, schedule, dataset = evaluation.step, self._plan.schedule, self._plan.dataset
-        if schedule.recipe.interpolation and self._step_ends and step >= schedule.total_steps:
-            tqdm.write("the weights are now the mean of those before and after the fine-tuning")
+        before = schedule.recipe.interpolation
+        if before and self._step_ends and step >= schedule.total_steps:
+            tqdm.write(
+                f"the weights are now a mean: {before:.0%} of those before the fine-tuning, "
+                f"{1 - before:.0%} of those after it"
+            )
         zeros = self._tagged(evaluator.zero_fractions(), "/activation/zeros")
         measures = {"loss": evaluation.loss, "accuracy": evaluation.accuracy, **zeros}
         self._eval.add_scalars(step, measures)

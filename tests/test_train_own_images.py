@@ -97,6 +97,7 @@ def test_fine_tuning_that_is_killed_resumes_to_the_same_weights(folder, net, tmp
     assert re.fullmatch(LEFT_OUT + UNBALANCED, whole.stderr)
     started = r"initial weights from weights\.npz, except for final_conv/kernel, final_conv/bias\n"
     assert re.search(started, whole.stdout)
+    assert "a mean: 25% of those before the fine-tuning, 75% of those after it\n" in whole.stdout
     kill = partial(before_call, 3, RunProgress, "step_done", partial(os._exit, 9))
     killed = run_train(*flags, "--run_dir", "killed", cwd=tmp_path, setup=kill)
     assert killed.returncode == 9
