@@ -103,11 +103,11 @@ def load_images(
     is_built_in = name in data.NAMES
     if net == DEFAULT_NET:
         dims = (dim or SMALL_DIM, round(CROP * (dim or SMALL_DIM)))
-    elif is_built_in or (dim or TRAINING_DIM) < MIN_PAPER_DIM:
+    elif is_built_in or (dim and dim < MIN_PAPER_DIM):
         what = f"--dataset {name}" if is_built_in else f"--original_dim {dim}"
         raise UserError(
-            f"{what}: does not go with {net}, which takes a folder of photos, at {MIN_PAPER_DIM} "
-            "pixels or more; change it, or leave it out."
+            f"{what}: does not go with {net}; give --dataset a folder of photos, and "
+            f"--original_dim {MIN_PAPER_DIM} or more."
         )
     else:
         dims = (dim, dim) if dim else saved_dims or (TRAINING_DIM, TRAINING_DIM)

@@ -76,7 +76,7 @@ WISE_FT = Recipe(
     interpolation=0.25,
 )
 
-# The same, as runs of earlier versions were begun with it.
+# What earlier versions fine-tuned with; their runs resume with it.
 FINE_TUNED = dataclasses.replace(
     WISE_FT,
     name="fine_tuned",
